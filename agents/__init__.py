@@ -1,0 +1,1 @@
+"""Everything that searches, one algorithm a file."""

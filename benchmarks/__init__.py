@@ -1,0 +1,1 @@
+"""Where all meet: search, verification, comparison, reports."""

@@ -1,0 +1,50 @@
+"""Embedded neural architecture search as a standard Gymnasium environment."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+from emnas_gym.architecture import Architecture
+from emnas_gym.budgets import Budgets
+from emnas_gym.devices import Device, devices
+from emnas_gym.env import EmNASEnv
+from emnas_gym.evaluator import Domain, Evaluator
+from emnas_gym.ledger import Ledger
+from emnas_gym.measurement import Measurement
+from emnas_gym.problem import Problem
+from emnas_gym.space import SearchSpace, load_space
+from emnas_gym.tasks import Task
+
+__version__ = "0.1.0"
+__all__ = [
+    "Architecture",
+    "Budgets",
+    "Device",
+    "Domain",
+    "EmNASEnv",
+    "Evaluator",
+    "Ledger",
+    "Measurement",
+    "Problem",
+    "SearchSpace",
+    "Task",
+    "devices",
+    "load_space",
+]
+
+REGISTERED = {
+    "EmNAS-v0": {
+        "space": "emnas-382",
+        "task": "digits",
+        "device": "stm32f446re",
+        "budgets": {"ram_bytes": 8192, "flash_bytes": 32768},
+    },
+    "EmNASMobile-v0": {
+        "space": "emnas-mobile-49",
+        "task": "grasp",
+        "device": "sipeed-maix-bit",
+    },
+}
+for _id, _kwargs in REGISTERED.items():
+    if _id not in gym.registry:
+        gym.register(id=_id, entry_point="emnas_gym.env:EmNASEnv", kwargs=_kwargs)

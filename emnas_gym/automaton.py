@@ -1,0 +1,407 @@
+"""Masks from tables: which token is legal next, so that a network that fits can still be finished.
+
+At one input shape a space is an automaton. Its state is the shape that the chain has reached and
+the rules that hold; a token moves it on and costs flash, MACs, and RAM (a part that the runtime
+keeps, which adds up, and a head that activations share, which is a maximum). For every state and
+number of tokens left the table holds the Pareto-minimal costs of all completions that build. A
+token is legal exactly if one of them fits into what the budgets leave: no dead end, none refused
+that could have fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym import costs
+from emnas_gym.budgets import MASKED, Budgets
+from emnas_gym.errors import IllegalAction, InfeasibleBudgets, ShapeError
+from emnas_gym.grammar import Grammar, Mode
+from emnas_gym.graph import GraphBuilder, LayerGraph, Shape
+from emnas_gym.memory import align
+from emnas_gym.tasks import Task
+
+FLASH, MACS, KEPT, HEAD = range(4)  # columns of a cost vector
+UNLIMITED = np.iinfo(np.int64).max // 16  # sums of a few stay inside int64
+NEVER = 2 * UNLIMITED  # fills up tables: fits no limit, not even the absent one
+Costs = NDArray[np.int64]
+State = tuple[Shape, Mode]
+
+
+@dataclass
+class Cursor:
+    """A walk through the automaton: where it is and what it has spent.
+
+    Attributes:
+        state: Index of the state; −1 once the output layer is placed.
+        spent: Costs so far: flash, MACs, kept RAM, RAM head. Shape (4,).
+        tokens: Tokens so far.
+    """
+
+    state: int
+    spent: Costs
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether the output layer is placed."""
+        return self.state < 0
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What may follow a state, and the least that each choice costs until the end."""
+
+    tokens: NDArray[np.int64]  # (n,)
+    least: Costs  # (n, m, 4): costs from here to the end by the best completions, padded with NEVER
+    enough: Costs  # (4,): where this still fits, every token is legal
+
+
+class Automaton:
+    """The automaton of a grammar for one task, one set of budgets and one range of lengths.
+
+    Args:
+        grammar: Tokens and rules.
+        task: Input shape and classes.
+        budgets: Limits; those on flash, RAM and MACs are guaranteed.
+        min_layers: Least number of tokens, the end token included.
+        max_layers: Largest number of tokens, the end token included.
+
+    Raises:
+        InfeasibleBudgets: If no network fits.
+    """
+
+    def __init__(
+        self, grammar: Grammar, task: Task, budgets: Budgets, min_layers: int, max_layers: int
+    ) -> None:
+        if not grammar.min_layers <= min_layers <= max_layers <= grammar.max_layers:
+            asked, known = (min_layers, max_layers), (grammar.min_layers, grammar.max_layers)
+            raise InfeasibleBudgets(f"lengths {asked} lie outside those of {grammar.name}, {known}")
+        self.grammar, self.task, self.budgets = grammar, task, budgets
+        self.min_layers, self.max_layers = min_layers, max_layers
+        limits = [budgets.flash_bytes, budgets.macs, None, budgets.ram_bytes]
+        self.limits = np.array([UNLIMITED if v is None else v for v in limits], dtype=np.int64)
+        self.base = _base_costs(task)
+        self._explore()
+        self._exact: list[list[Costs]] = self._completions()
+        self._options: dict[tuple[int, int, int], _Options] = {}
+        self._completion_of: dict[tuple[int, int, int], Costs] = {}
+        if not self.feasible_lengths:
+            raise InfeasibleBudgets(self._why_infeasible())
+
+    # ------------------------------------------------------------------------------ building
+
+    def _explore(self) -> None:
+        """Finds every state that is reachable within the limits, and all moves between them."""
+        start: State = (self.task.input_shape, frozenset())
+        self.states: list[State] = [start]
+        index = {start: 0}
+        moves: list[NDArray[np.int64]] = []
+        prices: list[Costs] = []
+        depth = [0]
+        while len(moves) < len(self.states):  # breadth first: `depth` is the least number of tokens
+            row, price = self._moves(index, depth, len(moves))
+            moves.append(row)
+            prices.append(price)
+        self.next_state = np.stack(moves)  # (states, K + 1): index, −1 end, −2 illegal
+        self.price = np.stack(prices)  # (states, K + 1, 4)
+
+    def _moves(
+        self, index: dict[State, int], depth: list[int], state: int
+    ) -> tuple[NDArray[np.int64], Costs]:
+        shape, mode = self.states[state]
+        size = self.grammar.num_tokens + 1
+        row = np.full(size, -2, dtype=np.int64)
+        price = np.zeros((size, 4), dtype=np.int64)
+        for token, canonical in enumerate(self.grammar.canonical_token):
+            if token == 0:
+                continue
+            if 0 < canonical < token:
+                row[token], price[token] = row[canonical], price[canonical]
+                continue
+            kind = self.grammar.spec(token).kind
+            if not self.grammar.allows(mode, kind):
+                continue
+            if kind != "output" and depth[state] >= self.max_layers - 1:
+                continue
+            lowered = self._lower(shape, token)
+            if lowered is None:
+                continue
+            reached, price[token] = lowered
+            if kind == "output":
+                row[token] = -1
+                continue
+            target: State = (reached, self.grammar.next_mode(mode, kind))
+            if target not in index:
+                index[target] = len(self.states)
+                self.states.append(target)
+                depth.append(depth[state] + 1)
+            row[token] = index[target]
+        return row, price
+
+    def _lower(self, shape: Shape, token: int) -> tuple[Shape, Costs] | None:
+        """Shape and costs of one layer on a shape; None if it does not build or fit."""
+        builder = GraphBuilder(shape)
+        try:
+            self.grammar.spec(token).lower(builder, self.task.classes)
+        except ShapeError:
+            return None
+        price = layer_costs(builder.build())
+        return (builder.shape, price) if self._fits(join_costs(self.base, price)) else None
+
+    def _completions(self) -> list[list[Costs]]:
+        """For r = 0, 1, … tokens left: the Pareto-minimal costs of finishing from each state."""
+        nothing = _none()
+        end = self.grammar.end_token
+        count = len(self.states)
+        ends = [
+            self.price[s, end][None] if self.next_state[s, end] == -1 else nothing
+            for s in range(count)
+        ]
+        steps = [self._cheapest_moves(s) for s in range(count)]
+        table = [[nothing] * count, [self._prune(costs) for costs in ends]]
+        for _ in range(2, self.max_layers):
+            before = table[-1]
+            table.append([self._prune(self._extend(steps[s], before)) for s in range(count)])
+        return table
+
+    def _cheapest_moves(self, state: int) -> list[tuple[int, Costs]]:
+        """For every state that one token reaches: the Pareto-minimal prices of getting there."""
+        row = self.next_state[state]
+        targets = np.unique(row[row >= 0])
+        return [(int(t), self._prune(self.price[state, row == t])) for t in targets]
+
+    def _extend(self, steps: list[tuple[int, Costs]], before: list[Costs]) -> Costs:
+        parts = [
+            join_costs(price[:, None], before[target][None]).reshape(-1, 4)
+            for target, price in steps
+            if len(before[target])
+        ]
+        return np.concatenate(parts) if parts else _none()
+
+    def _prune(self, vectors: Costs) -> Costs:
+        """Drops costs that break a limit alone, ignores unlimited ones, keeps the Pareto front."""
+        if not len(vectors):
+            return vectors
+        vectors = vectors[self._fits(join_costs(self.base, vectors))]
+        vectors = np.where(self._limited, vectors, 0)
+        return pareto_minimal(vectors)
+
+    @cached_property
+    def _limited(self) -> NDArray[np.bool_]:
+        limited = self.limits < UNLIMITED
+        return np.array([limited[FLASH], limited[MACS], limited[HEAD], limited[HEAD]])
+
+    def _fits(self, total: Costs) -> NDArray[np.bool_]:
+        """Whether total costs keep the limits; RAM is what is kept plus the head."""
+        ram = total[..., KEPT] + total[..., HEAD]
+        fits: NDArray[np.bool_] = (
+            (total[..., FLASH] <= self.limits[FLASH])
+            & (total[..., MACS] <= self.limits[MACS])
+            & (ram <= self.limits[HEAD])
+        )
+        return fits
+
+    def _why_infeasible(self) -> str:
+        asked = ", ".join(f"{k} = {v}" for k, v in self.budgets.to_json().items() if k in MASKED)
+        free = automaton(self.grammar, self.task, Budgets(), self.min_layers, self.max_layers)
+        least = free.least_costs()
+        return (
+            f"no network of {self.grammar.name} with {self.min_layers} to {self.max_layers} layers "
+            f"on {self.task.name} fits {asked}; the least of each alone is "
+            + ", ".join(f"{name} = {value}" for name, value in least.items())
+        )
+
+    # ------------------------------------------------------------------------------- walking
+
+    @cached_property
+    def feasible_lengths(self) -> tuple[int, ...]:
+        """Numbers of tokens for which at least one network fits."""
+        lengths = range(self.min_layers, self.max_layers + 1)
+        return tuple(n for n in lengths if len(self.options(0, n - 1, n - 1).tokens))
+
+    def start(self) -> Cursor:
+        """A walk at its first token."""
+        return Cursor(0, self.base.copy())
+
+    def options(self, state: int, low: int, high: int) -> _Options:
+        """Tokens after which a network can be finished with low to high further tokens."""
+        key = (state, low, high)
+        if key not in self._options:
+            self._options[key] = self._make_options(state, low, high)
+        return self._options[key]
+
+    def _make_options(self, state: int, low: int, high: int) -> _Options:
+        row = self.next_state[state]
+        tokens = np.flatnonzero((row >= 0) & (self._may_be_first if state == 0 else True))
+        targets, inverse = np.unique(row[tokens], return_inverse=True)
+        rests = [self._completion(int(t), max(low, 1), high) for t in targets]
+        rest = _padded(rests)[inverse] if rests else np.zeros((0, 0, 4), dtype=np.int64)
+        end = self.grammar.end_token
+        if low <= 0 <= high and row[end] == -1:
+            tokens = np.append(tokens, end)
+            last = np.full((1, max(rest.shape[1], 1), 4), NEVER, dtype=np.int64)
+            last[0, 0] = 0
+            width = last.shape[1] - rest.shape[1]
+            rest = np.pad(rest, ((0, 0), (0, width), (0, 0)), constant_values=NEVER)
+            rest = np.concatenate([rest, last])
+        least = join_costs(self.price[state, tokens][:, None], rest)
+        fits = self._fits(join_costs(self.base, least))
+        kept = fits.any(axis=1)
+        best = least[np.arange(len(tokens)), fits.argmax(axis=1)] if kept.any() else least[:, 0]
+        enough = best[kept].max(axis=0, initial=0)
+        return _Options(tokens[kept], least[kept], enough)
+
+    def _completion(self, state: int, low: int, high: int) -> Costs:
+        """Pareto-minimal costs of finishing from a state with low to high tokens."""
+        key = (state, low, high)
+        if key not in self._completion_of:
+            fronts = [self._exact[r][state] for r in range(low, high + 1)]
+            self._completion_of[key] = self._prune(np.concatenate(fronts)) if fronts else _none()
+        return self._completion_of[key]
+
+    @cached_property
+    def _may_be_first(self) -> NDArray[np.bool_]:
+        kinds = [spec.kind in self.grammar.first for spec in self.grammar.specs]
+        return np.array([False, *kinds])
+
+    def legal(self, cursor: Cursor, length: int | None = None) -> NDArray[np.int64]:
+        """Ids of the tokens that are legal next, in ascending order; empty once it is done.
+
+        Args:
+            cursor: The walk so far.
+            length: Asks for networks of exactly this many tokens; any allowed length if None.
+        """
+        if cursor.done:
+            return np.zeros(0, dtype=np.int64)
+        placed = len(cursor.tokens) + 1
+        shortest, longest = (length, length) if length else (self.min_layers, self.max_layers)
+        options = self.options(cursor.state, max(shortest - placed, 0), longest - placed)
+        if self._fits(join_costs(cursor.spent, options.enough)):
+            return options.tokens
+        total = join_costs(cursor.spent, options.least)
+        return options.tokens[self._fits(total).any(axis=1)]
+
+    def mask(self, cursor: Cursor, length: int | None = None) -> NDArray[np.int8]:
+        """Legal actions as ones, shape (K + 1,); token 0 is legal exactly once it is done."""
+        mask = np.zeros(self.grammar.num_tokens + 1, dtype=np.int8)
+        if cursor.done:
+            mask[0] = 1
+        else:
+            mask[self.legal(cursor, length)] = 1
+        return mask
+
+    def step(self, cursor: Cursor, token: int) -> None:
+        """Places a token.
+
+        Raises:
+            IllegalAction: If it does not build or breaks a rule; budgets are the mask's business.
+        """
+        target = -2 if cursor.done else int(self.next_state[cursor.state, token])
+        if target == -2 or not (cursor.tokens or self._may_be_first[token]):
+            raise IllegalAction(f"token {token} cannot follow {cursor.tokens}")
+        cursor.spent = join_costs(cursor.spent, self.price[cursor.state, token])
+        cursor.tokens.append(token)
+        cursor.state = target
+
+    def fits(self, tokens: Sequence[int]) -> bool:
+        """Whether a finished sequence keeps rules and lengths, builds, and fits the budgets."""
+        if not self.min_layers <= len(tokens) <= self.max_layers:
+            return False
+        if not self._may_be_first[tokens[0]]:
+            return False
+        state, spent = 0, self.base
+        for token in tokens:
+            if state < 0:
+                return False
+            target = int(self.next_state[state, token])
+            if target == -2:
+                return False
+            spent = join_costs(spent, self.price[state, token])
+            state = target
+        return state == -1 and bool(self._fits(spent))
+
+    def least_costs(self) -> dict[str, int]:
+        """The least flash, RAM and MACs that any network needs, each for itself."""
+        names = {"flash_bytes": FLASH, "macs": MACS, "ram_bytes": HEAD}
+        return {name: self._least(column) for name, column in names.items()}
+
+    def _least(self, column: int) -> int:
+        """Least total of one column over all lengths, by dynamic programming without pruning."""
+        best = np.full((self.max_layers + 1, len(self.states)), UNLIMITED, dtype=np.int64)
+        weight = self.price[..., column] + (self.price[..., KEPT] if column == HEAD else 0)
+        end = self.grammar.end_token
+        ends = self.next_state[:, end] == -1
+        best[1, ends] = weight[ends, end]
+        for r in range(2, self.max_layers + 1):
+            inner = self.next_state >= 0
+            after = np.where(inner, best[r - 1][np.maximum(self.next_state, 0)], UNLIMITED)
+            joined = np.maximum(weight, after) if column == HEAD else weight + after
+            best[r] = np.minimum(np.where(inner, joined, UNLIMITED).min(axis=1), UNLIMITED)
+        base = self.base[column] + (self.base[KEPT] if column == HEAD else 0)
+        return int(best[self.min_layers : self.max_layers + 1, 0].min() + base)
+
+
+def join_costs(a: Costs, b: Costs) -> Costs:
+    """Costs of two parts in a row: sums, and the maximum of the RAM heads."""
+    joined = a + b
+    joined[..., HEAD] = np.maximum(a[..., HEAD], b[..., HEAD])
+    return joined
+
+
+def layer_costs(graph: LayerGraph) -> Costs:
+    """What the operations of one layer cost, its input not counted; shape (4,)."""
+    graph = graph.deployed()
+    flash = macs = kept = head = 0
+    for node in graph.nodes[1:]:
+        sizes = sum(align(graph.nodes[i].size) for i in node.inputs) + align(node.size)
+        flash += costs.node_flash(graph, node)
+        macs += costs.node_macs(graph, node)
+        kept += costs.node_persistent(graph, node)
+        head = max(head, sizes)
+    return np.array([flash, macs, kept, head], dtype=np.int64)
+
+
+def _base_costs(task: Task) -> Costs:
+    graph = GraphBuilder(task.input_shape).build()
+    node = graph.nodes[0]
+    flash = costs.FLASH_HEADER + costs.node_flash(graph, node)
+    kept = costs.PERSISTENT_HEADER + costs.node_persistent(graph, node)
+    return np.array([flash, 0, kept, align(node.size)], dtype=np.int64)
+
+
+def _none() -> Costs:
+    return np.zeros((0, 4), dtype=np.int64)
+
+
+def _padded(fronts: list[Costs]) -> Costs:
+    """Stacks fronts of different lengths, filled up with costs that never fit."""
+    width = max(len(front) for front in fronts)
+    packed = np.full((len(fronts), width, 4), NEVER, dtype=np.int64)
+    for i, front in enumerate(fronts):
+        packed[i, : len(front)] = front
+    return packed
+
+
+def pareto_minimal(vectors: Costs) -> Costs:
+    """The vectors that no other one undercuts or equals in every column."""
+    vectors = np.unique(vectors, axis=0)  # sorted: only an earlier vector can dominate a later one
+    kept: list[NDArray[np.int64]] = []
+    front = np.zeros((0, vectors.shape[1]), dtype=vectors.dtype)
+    for vector in vectors:
+        if not (front <= vector).all(axis=1).any():
+            kept.append(vector)
+            front = np.stack(kept)
+    return front
+
+
+@lru_cache(maxsize=32)
+def automaton(
+    grammar: Grammar, task: Task, budgets: Budgets, min_layers: int, max_layers: int
+) -> Automaton:
+    """The automaton of these arguments, made once a process."""
+    return Automaton(grammar, task, budgets, min_layers, max_layers)

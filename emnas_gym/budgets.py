@@ -1,0 +1,67 @@
+"""Limits that a deployable network keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from emnas_gym.errors import InfeasibleBudgets, UnknownName
+from emnas_gym.measurement import Measurement
+
+MASKED = ("flash_bytes", "ram_bytes", "macs")  # what the action mask guarantees
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Upper limits; None is no limit. Flash, RAM and MACs are guaranteed by the action mask.
+
+    Attributes:
+        ram_bytes: Arena head plus persistent part.
+        flash_bytes: Size of the int8 model file.
+        latency_ms: One inference; decided at the end of an episode.
+        energy_mj: One inference; decided at the end of an episode.
+        macs: Multiply-accumulates of one inference.
+    """
+
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    latency_ms: float | None = None
+    energy_mj: float | None = None
+    macs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses limits that are not positive numbers."""
+        for name, limit in asdict(self).items():
+            if limit is not None and not limit > 0:
+                raise InfeasibleBudgets(f"budget {name} = {limit!r} is not above 0")
+
+    @classmethod
+    def of(cls, limits: Budgets | Mapping[str, Any] | None) -> Budgets:
+        """Makes budgets from a mapping.
+
+        Raises:
+            UnknownName: If a limit has an unknown name.
+        """
+        if limits is None:
+            return cls()
+        if isinstance(limits, Budgets):
+            return limits
+        known = {f.name for f in fields(cls)}
+        for name in limits:
+            if name not in known:
+                raise UnknownName("budget", name, known)
+        return cls(**limits)
+
+    def broken(self, measurement: Measurement) -> dict[str, tuple[float, float]]:
+        """The limits that a measurement breaks: name → (value, limit)."""
+        broken = {}
+        for name, limit in asdict(self).items():
+            value = getattr(measurement, name)
+            if limit is not None and value is not None and value > limit:
+                broken[name] = (value, limit)
+        return broken
+
+    def to_json(self) -> dict[str, float]:
+        """The limits that are set."""
+        return {name: limit for name, limit in asdict(self).items() if limit is not None}

@@ -1,0 +1,321 @@
+"""The environment: a step adds a layer token, the end of an episode measures the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from emnas_gym import encodings
+from emnas_gym.architecture import Architecture
+from emnas_gym.automaton import HEAD, KEPT, Cursor
+from emnas_gym.budgets import Budgets
+from emnas_gym.devices import Device
+from emnas_gym.errors import BudgetSpent, EvaluationError, IllegalAction, UnknownName
+from emnas_gym.evaluator import Evaluator
+from emnas_gym.measurement import Measurement
+from emnas_gym.problem import Problem
+from emnas_gym.registry import Spec, make_evaluator
+from emnas_gym.rewards import Reward
+from emnas_gym.space import SearchSpace
+from emnas_gym.tasks import Task
+
+if TYPE_CHECKING:
+    from emnas_gym.rendering import HumanView, Scene
+
+OBSERVATIONS = ("tokens", "ids", "onehot", "layers")
+ON_INVALID = ("resample", "end", "penalise")
+PENALTY = 0.05  # share of the reward's range that `penalise` takes for an illegal token
+PATIENCE = 4  # `penalise` truncates after so many times the largest number of layers
+
+Observation = NDArray[Any]
+Info = dict[str, Any]
+
+
+class EmNASEnv(gym.Env[Observation, np.int64]):
+    """Embedded neural architecture search, one layer a step.
+
+    ## Description
+    The agent writes a network layer by layer. When it places the output layer, or when no other
+    token is left, the network is measured (accuracy, latency, memory) and rewarded.
+
+    ## Actions
+    ``Discrete(K + 1)``: the id of the next token. Token 0 means "no layer" and is legal only when
+    the episode is over. ``info["action_mask"]`` and `action_masks` tell which tokens are legal;
+    with the mask obeyed every finished network builds and fits the budgets on flash, RAM and MACs
+    (on devices whose memory we plan; see `emnas_gym.devices.Device`).
+
+    ## Observations
+    ``tokens`` (default): ``MultiDiscrete([K + 1] * max_layers)``, filled up with 0. ``ids``: the
+    same numbers as ``Box(int64)``. ``onehot``, ``layers``: flat ``Box(float32)``.
+
+    ## Rewards
+    0 until the network is finished, then the reward of its measurement. `on_invalid` decides what
+    an illegal token does: ``resample`` puts a uniformly drawn legal token in its place, ``end``
+    ends the episode with the declared reward of illegal networks, ``penalise`` leaves the state
+    as it is and gives −0.05 of the reward's range.
+
+    ## Start and end
+    Starts without layers. Terminates with the network finished (or at an illegal token under
+    ``end``); truncates under ``penalise`` after 4 · max_layers steps, and when the ledger that it
+    stands on is spent.
+
+    ## Information
+    ``action_mask`` always; ``token`` and ``invalid`` of each step; at the end of an episode
+    ``architecture`` (tokens, filled up with 0), ``measurement``, ``reward_terms``,
+    ``reward_vector``, ``feasible``.
+
+    Args:
+        space: Search space: name, path of a TOML file, or object.
+        task: What the networks are for: name or `Task`.
+        device: Where they run: name or `Device`.
+        budgets: Limits by name; those of the device if None.
+        evaluator: What measures: a short name, an import string, an object, or a list of these, a
+            later one overriding an earlier one's fields.
+        reward: Name, mapping with ``name`` and constants, or object.
+        observation: One of ``tokens``, ``ids``, ``onehot``, ``layers``.
+        min_layers: Least number of tokens, the end token included.
+        max_layers: Largest number of tokens, the end token included.
+        on_invalid: One of ``resample``, ``end``, ``penalise``.
+        autoreset_mode: Accepted so that one call can make single and vector environments; a single
+            environment never resets itself.
+        render_mode: ``ansi``, ``rgb_array`` or ``human``.
+
+    ## Versions
+    v0: first.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["ansi", "rgb_array", "human"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        space: str | Path | SearchSpace = "emnas-382",
+        task: str | Task = "digits",
+        device: str | Device = "stm32f446re",
+        budgets: Budgets | Mapping[str, Any] | None = None,
+        evaluator: Spec = "surrogate",
+        reward: str | Mapping[str, Any] | Reward = "weighted_product",
+        observation: str = "tokens",
+        min_layers: int | None = None,
+        max_layers: int | None = None,
+        on_invalid: str = "resample",
+        autoreset_mode: str | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        _known("observation", observation, OBSERVATIONS)
+        _known("on_invalid", on_invalid, ON_INVALID)
+        if render_mode is not None:
+            _known("render_mode", render_mode, tuple(self.metadata["render_modes"]))
+        self.problem = Problem.make(space, task, device, budgets, reward, min_layers, max_layers)
+        self.evaluator = make_evaluator(evaluator, self.problem)
+        self._owns_evaluator = not isinstance(evaluator, Evaluator)
+        self.observation, self.on_invalid, self.render_mode = observation, on_invalid, render_mode
+        self.autoreset_mode = autoreset_mode
+        self._table = self.problem.automaton
+        self._cursor: Cursor | None = None
+        self._over = True
+        self._steps = 0
+        self._finished: tuple[Measurement, float] | None = None
+        self._rewards: list[float] = []
+        self._view: HumanView | None = None
+        self._make_spaces()
+
+    def _make_spaces(self) -> None:
+        size, length = self.problem.space.num_tokens + 1, self.problem.max_layers
+        self.action_space = spaces.Discrete(size)
+        self._details = encodings.detail_table(self.problem.space)
+        largest = self._details.max(axis=0)
+        self._details /= np.where(largest > 0, largest, 1)
+        self.observation_space: spaces.Space[Any]
+        if self.observation == "tokens":
+            self.observation_space = spaces.MultiDiscrete([size] * length)
+        elif self.observation == "ids":
+            self.observation_space = spaces.Box(0, size - 1, (length,), np.int64)
+        else:
+            width = size if self.observation == "onehot" else self._details.shape[1]
+            self.observation_space = spaces.Box(0.0, 1.0, (length * width,), np.float32)
+        objectives = len(self.problem.reward.objectives)
+        self.reward_space = spaces.Box(-np.inf, np.inf, (objectives,), np.float32)
+
+    # ------------------------------------------------------------------------------- episode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Starts an episode without layers.
+
+        Args:
+            seed: Decides what ``resample`` draws.
+            options: None are known.
+        """
+        super().reset(seed=seed)
+        self._cursor = self._table.start()
+        self._over, self._steps, self._finished = False, 0, None
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), {"action_mask": self.action_masks()}
+
+    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
+        """Places a token.
+
+        Args:
+            action: Token id.
+
+        Raises:
+            IllegalAction: If the action lies outside the action space, or the episode is over.
+        """
+        if self._cursor is None or self._over:
+            raise IllegalAction("the episode is over: call reset() before the next step")
+        if not self.action_space.contains(action) and not self._is_token(action):
+            raise IllegalAction(
+                f"action {action!r} is outside 0 … {self.problem.space.num_tokens}"
+            )
+        token = int(action)
+        legal = self._table.legal(self._cursor)
+        invalid = not (legal == token).any()
+        self._steps += 1
+        if invalid and self.on_invalid == "end":
+            return self._end_illegally(token)
+        if invalid and self.on_invalid == "penalise":
+            return self._penalise(token)
+        if invalid:
+            token = int(legal[self.np_random.integers(len(legal))])
+        self._table.step(self._cursor, token)
+        reward, terminated, truncated, info = 0.0, self._cursor.done, False, {}
+        if self._cursor.done:
+            reward, terminated, truncated, info = self._measure()
+        return self._answer(reward, terminated, truncated, info | _token_info(token, invalid))
+
+    def _is_token(self, action: object) -> bool:
+        whole = isinstance(action, int) and not isinstance(action, bool)
+        return whole and 0 <= int(action) <= self.problem.space.num_tokens  # type: ignore[call-overload]
+
+    def _end_illegally(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
+        self.evaluator.count_episode()
+        info = _token_info(token, invalid=True) | {"feasible": False}
+        return self._answer(self.problem.reward.illegal, True, False, info)
+
+    def _penalise(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
+        low, high = self.problem.reward.range
+        truncated = self._out_of_patience()
+        if truncated:
+            self.evaluator.count_episode()
+        info = _token_info(token, invalid=True)
+        return self._answer(-PENALTY * (high - low), False, truncated, info)
+
+    def _out_of_patience(self) -> bool:
+        patience = PATIENCE * self.problem.max_layers
+        return self.on_invalid == "penalise" and self._steps >= patience
+
+    def _answer(
+        self, reward: float, terminated: bool, truncated: bool, info: Info
+    ) -> tuple[Observation, float, bool, bool, Info]:
+        if self.evaluator.spent:
+            truncated = truncated or not terminated
+            info["budget_spent"] = True
+        self._over = terminated or truncated
+        info["action_mask"] = self.action_masks()
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), float(reward), terminated, truncated, info
+
+    def _measure(self) -> tuple[float, bool, bool, Info]:
+        """Reward, terminated, truncated and infos of the finished network."""
+        assert self._cursor is not None
+        self.evaluator.count_episode()
+        architecture = Architecture(self.problem.space, tuple(self._cursor.tokens))
+        tokens = encodings.padded(architecture.tokens, self.problem.max_layers).astype(np.int16)
+        info: Info = {"architecture": tokens}
+        try:
+            result = self.evaluator.evaluate([architecture])[0]
+        except BudgetSpent:
+            return 0.0, False, True, info
+        if isinstance(result, EvaluationError):
+            return self.problem.reward.illegal, True, False, info | {"feasible": False}
+        reward, terms = self.problem.reward(result)
+        self._finished = (result, reward)
+        self._rewards.append(reward)
+        fits = not self.problem.budgets.broken(result) and result.feasible is not False
+        vector = self.problem.reward.vector(result)
+        known = {"measurement": _numbers(result), "reward_terms": terms, "reward_vector": vector}
+        return reward, True, False, info | known | {"feasible": fits}
+
+    # --------------------------------------------------------------------------------- views
+
+    def action_masks(self) -> NDArray[np.int8]:
+        """Legal actions as ones, shape (K + 1,); a fresh array at every call."""
+        if self._cursor is None or self._over:
+            mask = np.zeros(self.problem.space.num_tokens + 1, dtype=np.int8)
+            mask[0] = 1
+            return mask
+        return self._table.mask(self._cursor)
+
+    def _observe(self) -> Observation:
+        tokens = self._cursor.tokens if self._cursor is not None else []
+        length = self.problem.max_layers
+        if self.observation in ("tokens", "ids"):
+            return encodings.padded(tokens, length)
+        if self.observation == "onehot":
+            return encodings.onehot(self.problem.space, tokens, length).ravel()
+        return self._details[encodings.padded(tokens, length)].ravel()
+
+    def render(self) -> Any:  # noqa: ANN401
+        """The network so far: text, pixels (height, width, 3), or a window."""
+        if self.render_mode is None or self._cursor is None:
+            return None
+        from emnas_gym.rendering import HumanView, render_ansi, render_rgb
+
+        scene = self._scene()
+        if self.render_mode == "ansi":
+            return render_ansi(scene)
+        if self.render_mode == "rgb_array":
+            return render_rgb(scene)
+        self._view = self._view or HumanView()
+        self._view.show(scene)
+        return None
+
+    def _scene(self) -> Scene:
+        from emnas_gym.rendering import make_scene
+
+        assert self._cursor is not None
+        measurement, reward = self._finished or (None, None)
+        tokens = tuple(self._cursor.tokens)
+        return make_scene(self.problem, tokens, measurement, reward, tuple(self._rewards))
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """Flash, MACs and RAM of the layers placed so far."""
+        costs = self._table.base if self._cursor is None else self._cursor.spent
+        ram = int(costs[KEPT] + costs[HEAD])
+        return {"flash_bytes": int(costs[0]), "macs": int(costs[1]), "ram_bytes": ram}
+
+    def close(self) -> None:
+        """Closes the window and the evaluator."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+        if self._owns_evaluator:
+            self.evaluator.close()
+
+
+def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise UnknownName(kind, name, known)
+
+
+def _token_info(token: int, invalid: bool) -> Info:
+    return {"token": token, "invalid": invalid}
+
+
+def _numbers(measurement: Measurement) -> dict[str, float]:
+    """The known fields as a plain dictionary of numbers, the form that vector environments keep."""
+    data = measurement.to_json()
+    return {k: v for k, v in data.items() if k not in ("provenance", "seconds", "feasible")}

@@ -1,0 +1,135 @@
+"""The contract of everything that measures architectures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from emnas_gym.architecture import Architecture
+from emnas_gym.errors import DomainError, EvaluationError
+from emnas_gym.measurement import FIELDS, Measurement, merge
+
+if TYPE_CHECKING:
+    from emnas_gym.problem import Problem
+
+Result = Measurement | EvaluationError
+
+
+@dataclass(frozen=True)
+class Domain:
+    """For what an evaluator is valid; None is "any".
+
+    Attributes:
+        space: Fingerprint of the search space.
+        task: Name of the task.
+        device: Name of the device.
+        lengths: Least and largest number of tokens, the end token included.
+    """
+
+    space: str | None = None
+    task: str | None = None
+    device: str | None = None
+    lengths: tuple[int, int] | None = None
+
+    def difference(self, problem: Problem) -> str:
+        """What of a problem lies outside; empty if nothing does."""
+        asked = {
+            "space": problem.space.fingerprint,
+            "task": problem.task.name,
+            "device": problem.device.name,
+        }
+        for name, value in asked.items():
+            fitted = getattr(self, name)
+            if fitted is not None and fitted != value:
+                return f"{name} {value!r} instead of {fitted!r}"
+        if self.lengths is not None:
+            low, high = self.lengths
+            if problem.min_layers < low or problem.max_layers > high:
+                asked_lengths = f"{problem.min_layers} to {problem.max_layers}"
+                return f"lengths {asked_lengths} instead of {low} to {high}"
+        return ""
+
+
+class Evaluator(ABC):
+    """Turns architectures into measurements; a subclass overrides `_evaluate`.
+
+    Attributes:
+        provides: The fields of a measurement that it fills.
+        repeatable: Whether two evaluations of one architecture are equal.
+        domain: For what it is valid.
+    """
+
+    provides: frozenset[str] = frozenset()
+    repeatable: bool = True
+    domain: Domain = Domain()
+
+    @classmethod
+    def for_problem(cls, problem: Problem) -> Self:
+        """Makes the evaluator for a problem; registered names are resolved through this.
+
+        Raises:
+            DomainError: If the problem lies outside its domain.
+        """
+        raise DomainError(f"{cls.__name__} cannot be made by name; pass an object")
+
+    def evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        """Measures a batch; one failure does not end the others.
+
+        Args:
+            batch: Finished architectures.
+
+        Returns:
+            For each a `Measurement`, or the `EvaluationError` that says why there is none.
+        """
+        results = self._evaluate(batch) if batch else []
+        if len(results) != len(batch):
+            raise EvaluationError(f"{type(self).__name__}: {len(results)} results for {len(batch)}")
+        return results
+
+    @abstractmethod
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        """Measures a batch that is not empty."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether it will measure nothing more; only a ledger ever is."""
+        return False
+
+    def count_episode(self) -> None:  # noqa: B027
+        """Told by an environment that an episode has ended; only a ledger counts."""
+
+    def close(self) -> None:  # noqa: B027
+        """Releases processes and ports."""
+
+
+class EvaluatorStack(Evaluator):
+    """Several evaluators as one; a later one overrides an earlier one's fields.
+
+    Args:
+        parts: Evaluators, at least one.
+    """
+
+    def __init__(self, parts: Sequence[Evaluator]) -> None:
+        self.parts = tuple(parts)
+        self.provides = frozenset().union(*(part.provides for part in parts)) & set(FIELDS)
+        self.repeatable = all(part.repeatable for part in parts)
+
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        columns = [part.evaluate(batch) for part in self.parts]
+        return [_merge_row(row) for row in zip(*columns, strict=True)]
+
+    def close(self) -> None:
+        """Closes every part."""
+        for part in self.parts:
+            part.close()
+
+
+def _merge_row(row: tuple[Result, ...]) -> Result:
+    parts = []
+    for result in row:
+        if isinstance(result, EvaluationError):
+            return result
+        parts.append(result)
+    return merge(parts)

@@ -1,0 +1,144 @@
+"""The one record of a run: ``history.sqlite``, a row an evaluation, committed batch by batch."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emnas_gym.errors import EvaluationError, StoreError
+from emnas_gym.evaluator import Result
+from emnas_gym.measurement import Measurement
+from emnas_gym.ownership import Ownership
+
+FORMAT = "1"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS evaluations (
+    id INTEGER PRIMARY KEY, tokens TEXT NOT NULL, canonical TEXT NOT NULL,
+    measurement TEXT, error TEXT, reward REAL, batch INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluation.
+
+    Attributes:
+        tokens: Token ids with the end token.
+        canonical: Tokens of the canonical network.
+        result: What was measured, or why not.
+        reward: Scalar reward; the declared value of illegal networks where nothing was measured.
+        batch: Number of the batch it came in.
+    """
+
+    tokens: tuple[int, ...]
+    canonical: tuple[int, ...]
+    result: Result
+    reward: float
+    batch: int
+
+
+class History:
+    """Evaluations in order, in a file that survives ``kill -9``.
+
+    Args:
+        path: The SQLite file; None keeps the record in memory.
+        about: What the run is of; a file of another run is refused.
+
+    Raises:
+        StoreError: If the file is in use, damaged, or of another run.
+    """
+
+    def __init__(self, path: Path | None, about: dict[str, Any] | None = None) -> None:
+        self.path = path
+        self._owner = None if path is None else Ownership(path)
+        try:
+            self._db = sqlite3.connect(":memory:" if path is None else path)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+            self._claim({"format": FORMAT} | (about or {}))
+        except sqlite3.DatabaseError as error:
+            self._release()
+            raise StoreError(f"{path}: not a history, or damaged: {error}") from error
+        except StoreError:
+            self._release()
+            raise
+
+    def _claim(self, about: dict[str, Any]) -> None:
+        known = dict(self._db.execute("SELECT key, value FROM about"))
+        for key, value in about.items():
+            text = json.dumps(value, sort_keys=True)
+            if known.get(key, text) != text:
+                raise StoreError(
+                    f"{self.path}: belongs to a run with {key} = {known[key]}, not {text}; "
+                    "choose another --out, or remove the folder to start anew"
+                )
+        with self._db:
+            rows = [(key, json.dumps(value, sort_keys=True)) for key, value in about.items()]
+            self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
+
+    def __len__(self) -> int:
+        """Number of evaluations."""
+        count: int = self._db.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
+        return count
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Adds a batch in one commit."""
+        values = [
+            (
+                _text(row.tokens),
+                _text(row.canonical),
+                None if isinstance(row.result, EvaluationError) else json.dumps(row.result.to_json()),
+                str(row.result) if isinstance(row.result, EvaluationError) else None,
+                row.reward,
+                row.batch,
+            )
+            for row in rows
+        ]
+        query = (
+            "INSERT INTO evaluations (tokens, canonical, measurement, error, reward, batch) "
+            "VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        with self._db:
+            self._db.executemany(query, values)
+
+    def rows(self) -> Iterator[Row]:
+        """All evaluations in order."""
+        query = "SELECT tokens, canonical, measurement, error, reward, batch FROM evaluations ORDER BY id"
+        for tokens, canonical, measurement, error, reward, batch in self._db.execute(query):
+            result = (
+                EvaluationError(error)
+                if measurement is None
+                else Measurement.from_json(json.loads(measurement))
+            )
+            yield Row(_tokens(tokens), _tokens(canonical), result, reward, batch)
+
+    def to_jsonl(self, path: Path) -> None:
+        """Exports one JSON object per evaluation."""
+        with path.open("w", encoding="utf-8") as file:
+            for row in self.rows():
+                failed = isinstance(row.result, EvaluationError)
+                content = {"error": str(row.result)} if failed else row.result.to_json()
+                line = {"tokens": row.tokens, "reward": row.reward, "batch": row.batch} | content
+                file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Closes the file and lets others have it."""
+        self._db.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._owner is not None:
+            self._owner.release()
+
+
+def _text(tokens: Sequence[int]) -> str:
+    return " ".join(map(str, tokens))
+
+
+def _tokens(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

@@ -1,0 +1,167 @@
+"""Counts and stores evaluations, answers repeats from the store, and stops at exactly N."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from emnas_gym.architecture import Architecture
+from emnas_gym.env import EmNASEnv
+from emnas_gym.errors import BudgetSpent, EvaluationError, StoreError
+from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.history import History, Row
+from emnas_gym.problem import Problem
+
+EPISODES_PER_EVALUATION = 20  # a rollout that never finishes a network ends as well
+
+
+class Ledger(Evaluator):
+    """An evaluator that wraps another one.
+
+    A repeat (same canonical network) counts and is not measured again. Resume is replay: opened
+    on the file of an earlier run, the ledger answers what is stored, in the same order, and checks
+    that the agent asks the same again.
+
+    Args:
+        evaluator: What measures.
+        problem: What is evaluated; its reward is stored beside each measurement.
+        evaluations: N; `BudgetSpent` is raised once they are used up.
+        path: ``history.sqlite``; None keeps the record in memory.
+        about: What else makes two runs the same (agent, its configuration, seed).
+        watch: Called with each new row, e.g. by a progress bar.
+
+    Raises:
+        StoreError: If the file is in use, damaged, or of another run.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        problem: Problem,
+        evaluations: int,
+        path: Path | None = None,
+        about: dict[str, Any] | None = None,
+        watch: Callable[[Row], None] | None = None,
+    ) -> None:
+        if evaluations < 1:
+            raise BudgetSpent(f"a run needs one evaluation or more, not {evaluations}")
+        self.evaluator, self.problem, self.evaluations = evaluator, problem, evaluations
+        self.provides, self.repeatable = evaluator.provides, evaluator.repeatable
+        self.domain = evaluator.domain
+        self.history = History(path, {"problem": problem.to_json()} | (about or {}))
+        self.rows: list[Row] = []
+        self.episodes = 0
+        self._stored = list(self.history.rows())
+        self._known = {row.canonical: row.result for row in self._stored}
+        self._batches = 0
+        self._watch = watch
+
+    @property
+    def count(self) -> int:
+        """Evaluations used."""
+        return len(self.rows)
+
+    @property
+    def remaining(self) -> int:
+        """Evaluations left."""
+        return self.evaluations - len(self.rows)
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left, or so many episodes ended without a network that none will come."""
+        return self.remaining <= 0 or self.episodes >= EPISODES_PER_EVALUATION * self.evaluations
+
+    @property
+    def distinct(self) -> int:
+        """Canonical networks among the evaluations."""
+        return len({row.canonical for row in self.rows})
+
+    @property
+    def best(self) -> Row:
+        """The evaluation of highest reward; the first of equals.
+
+        Raises:
+            EvaluationError: If nothing was evaluated.
+        """
+        if not self.rows:
+            raise EvaluationError("nothing was evaluated")
+        return max(self.rows, key=lambda row: row.reward)
+
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        if len(batch) > self.remaining:
+            if self.remaining:
+                self._record(batch[: self.remaining])
+            raise BudgetSpent(f"all {self.evaluations} evaluations are used")
+        return self._record(batch)
+
+    def _record(self, batch: Sequence[Architecture]) -> list[Result]:
+        keys = [architecture.canonical for architecture in batch]
+        new = {k: a for k, a in zip(keys, batch, strict=True) if k not in self._known}
+        if new:
+            results = self.evaluator.evaluate(list(new.values()))
+            self._known.update(zip(new, results, strict=True))
+        self._batches += 1
+        rows = [
+            Row(a.tokens, k, self._known[k], self.reward(self._known[k]), self._batches)
+            for a, k in zip(batch, keys, strict=True)
+        ]
+        self._store(rows)
+        return [row.result for row in rows]
+
+    def reward(self, result: Result) -> float:
+        """The scalar reward of a result; a failure has the value of an illegal network."""
+        if isinstance(result, EvaluationError):
+            return self.problem.reward.illegal
+        return self.problem.reward(result)[0]
+
+    def _store(self, rows: list[Row]) -> None:
+        first = len(self.rows)
+        replayed = self._stored[first : first + len(rows)]
+        for asked, stored in zip(rows, replayed, strict=False):
+            if asked.tokens != stored.tokens:
+                raise StoreError(
+                    f"{self.history.path}: evaluation {first} was {stored.tokens}, now "
+                    f"{asked.tokens}: the agent does not repeat its run (another version?); "
+                    "start anew in another folder"
+                )
+        self.history.append(rows[len(replayed) :])
+        self.rows += rows
+        if self._watch is not None:
+            for row in rows:
+                self._watch(row)
+
+    def count_episode(self) -> None:
+        """Counts an episode of an environment on this ledger, finished or not."""
+        self.episodes += 1
+
+    def env(self, **keywords: Any) -> EmNASEnv:  # noqa: ANN401
+        """An environment that evaluates here; its episodes truncate once the ledger is spent.
+
+        Args:
+            keywords: ``observation``, ``on_invalid`` and ``render_mode`` of `EmNASEnv`.
+        """
+        problem = self.problem
+        return EmNASEnv(
+            space=problem.space,
+            task=problem.task,
+            device=problem.device,
+            budgets=problem.budgets,
+            evaluator=self,
+            reward=problem.reward,
+            min_layers=problem.min_layers,
+            max_layers=problem.max_layers,
+            **keywords,
+        )
+
+    def vec_env(self, count: int, **keywords: Any) -> SyncVectorEnv:  # noqa: ANN401
+        """Several environments on this ledger as one, reset within the step that ends an episode."""
+        makers = [lambda: self.env(**keywords) for _ in range(count)]
+        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def close(self) -> None:
+        """Closes the history and the evaluator."""
+        self.history.close()
+        self.evaluator.close()

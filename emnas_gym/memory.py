@@ -1,0 +1,79 @@
+"""Where every activation lies in the arena of a TFLM-style runtime, and how large the arena is.
+
+A chain alternates between the two ends of the arena, so that its head is the largest sum of one
+operation's input and output. Graphs with branches use TensorFlow Lite Micro's greedy plan
+(largest buffer first, ties: the later tensor first, first fit), which was checked against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emnas_gym.graph import LayerGraph
+
+ALIGNMENT = 16
+
+
+def align(size: int) -> int:
+    """Rounds up to the alignment of the arena."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class ArenaPlan:
+    """Offsets of the activations of a deployed graph.
+
+    Attributes:
+        offsets: Byte offset of each node's output, in the order of the nodes.
+        head_bytes: Size of the part of the arena that activations share.
+    """
+
+    offsets: tuple[int, ...]
+    head_bytes: int
+
+
+def plan_arena(graph: LayerGraph, bytes_per_element: int = 1) -> ArenaPlan:
+    """Plans the activations of ``graph``; training-only operations must be gone.
+
+    Args:
+        graph: A deployed graph.
+        bytes_per_element: 1 for int8, 4 for float32.
+    """
+    sizes = [align(node.size * bytes_per_element) for node in graph]
+    return _alternate(sizes) if graph.is_chain else _greedy(sizes, _lifetimes(graph))
+
+
+def _alternate(sizes: list[int]) -> ArenaPlan:
+    pairs = zip(sizes, sizes[1:], strict=False)
+    head = max((a + b for a, b in pairs), default=sizes[0])
+    offsets = [0 if i % 2 == 0 else head - size for i, size in enumerate(sizes)]
+    return ArenaPlan(tuple(offsets), head)
+
+
+def _lifetimes(graph: LayerGraph) -> list[tuple[int, int]]:
+    last = [i for i in range(len(graph.nodes))]
+    for i, node in enumerate(graph):
+        for j in node.inputs:
+            last[j] = i
+    last[-1] = len(graph.nodes) - 1
+    return list(enumerate(last))
+
+
+def _greedy(sizes: list[int], lifetimes: list[tuple[int, int]]) -> ArenaPlan:
+    placed: list[tuple[int, int]] = []  # (offset, tensor), kept sorted by offset
+    offsets = [0] * len(sizes)
+    for tensor in sorted(range(len(sizes)), key=lambda i: (-sizes[i], -i)):
+        offset = 0
+        for other_offset, other in sorted(placed):
+            if not _overlap(lifetimes[tensor], lifetimes[other]):
+                continue
+            if other_offset - offset >= sizes[tensor]:
+                break
+            offset = max(offset, other_offset + sizes[other])
+        offsets[tensor] = offset
+        placed.append((offset, tensor))
+    return ArenaPlan(tuple(offsets), max(o + s for o, s in zip(offsets, sizes, strict=True)))
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]

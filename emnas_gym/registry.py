@@ -1,0 +1,150 @@
+"""Short names and import strings for what can be swapped, resolved when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from emnas_gym.errors import BackendMissing, EmNASError, UnknownName
+from emnas_gym.evaluator import Evaluator, EvaluatorStack
+
+if TYPE_CHECKING:
+    from emnas_gym.problem import Problem
+
+TABLES: dict[str, dict[str, str]] = {
+    "evaluator": {
+        "analytic": "emnas_gym.analytic:AnalyticEvaluator",
+        "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
+        "trained": "predictors.trained:TrainedEvaluator",
+        "host": "hardware.host:HostEvaluator",
+        "npu": "hardware.npu:NpuEvaluator",
+    },
+    "agent": {
+        "random": "agents.random_search:RandomSearch",
+        "evolution": "agents.evolution:RegularisedEvolution",
+        "reinforce": "agents.reinforce:Reinforce",
+        "ppo": "agents.sb3:PPOAgent",
+        "a2c": "agents.sb3:A2CAgent",
+        "maskable-ppo": "agents.sb3:MaskablePPOAgent",
+    },
+}
+FOLDERS = ("hardware", "predictors", "agents", "benchmarks")  # in the repository, not in the wheel
+EXTRAS = {  # what a missing module is installed with
+    "torch": "torch",
+    "sklearn": "all",
+    "stable_baselines3": "sb3",
+    "sb3_contrib": "sb3",
+    "ai_edge_litert": "litert",
+    "flatbuffers": "litert",
+    "ethosu": "vela",
+    "serial": "serial",
+    "matplotlib": "render",
+    "jinja2": "report",
+}
+
+
+def names(kind: str) -> list[str]:
+    """Known names of a kind, those of third parties included."""
+    return sorted({*TABLES[kind], *(ep.name for ep in entry_points(group=f"emnas_gym.{kind}s"))})
+
+
+def resolve(kind: str, name: str) -> Any:  # noqa: ANN401
+    """Imports what a name stands for.
+
+    Args:
+        kind: ``"evaluator"`` or ``"agent"``.
+        name: A known name, or an import string ``"package.module:attribute"``.
+
+    Raises:
+        UnknownName: If the name is unknown; the nearest ones are listed.
+        BackendMissing: If a folder of the repository or an extra is not there.
+    """
+    if ":" in name:
+        return import_string(name)
+    if name in TABLES[kind]:
+        return import_string(TABLES[kind][name], name)
+    for point in entry_points(group=f"emnas_gym.{kind}s", name=name):
+        return point.load()
+    hint = "An import string 'package.module:Name' is understood too."
+    raise UnknownName(kind, name, names(kind), hint)
+
+
+def import_string(path: str, name: str = "") -> Any:  # noqa: ANN401
+    """Imports ``package.module:attribute``.
+
+    Raises:
+        BackendMissing: If a module cannot be found; says how to get it.
+        UnknownName: If the module has no such attribute.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise BackendMissing(_how_to_get(name or path, error.name or module_name)) from error
+    if not hasattr(module, attribute):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise UnknownName(f"attribute of {module_name}", attribute, public)
+    return getattr(module, attribute)
+
+
+def _how_to_get(name: str, missing: str) -> str:
+    top = missing.partition(".")[0]
+    if top in FOLDERS:
+        return (
+            f"{name!r} lives in the folder {top}/ of the repository, which the wheel does not "
+            "contain: clone the repository and run from its root (`make search` shows how)"
+        )
+    extra = EXTRAS.get(top)
+    command = f"pip install 'emnas-gym[{extra}]'" if extra else f"pip install {top}"
+    return f"{name!r} needs the package {top}: {command}"
+
+
+Spec = str | Evaluator | Sequence["str | Evaluator"]
+
+
+def make_evaluator(spec: Spec, problem: Problem) -> Evaluator:
+    """Makes the evaluator of an environment from what a user wrote.
+
+    An object that is the only one is used as it is. Names are made for the problem; costs that
+    follow from shapes come first, and where nothing named provides the accuracy that the reward
+    needs, the surrogate does, so that ``evaluator="host"`` swaps the latency alone.
+
+    Args:
+        spec: A name, an object, or several of either, a later one overriding an earlier one's
+            fields.
+        problem: What is evaluated.
+
+    Raises:
+        UnknownName, BackendMissing: If a name cannot be resolved.
+        DomainError: If the problem lies outside an evaluator's domain.
+        EmNASError: If the reward needs a field that nothing provides.
+    """
+    if isinstance(spec, Evaluator):
+        return spec
+    given = [spec] if isinstance(spec, str) else list(spec)
+    parts = [_make_part(part, problem) for part in given]
+    analytic = _make_part("analytic", problem)
+    if "accuracy" not in _provided(parts):
+        parts.insert(0, _make_part("surrogate", problem))
+    stack = EvaluatorStack([analytic, *parts])
+    missing = set(problem.reward.objectives) - stack.provides
+    if missing:
+        raise EmNASError(
+            f"the reward {problem.reward.name} needs {', '.join(sorted(missing))}, which "
+            f"{' + '.join(map(str, given))} on {problem.device.name} does not provide; add an "
+            "evaluator that does, e.g. evaluator=['surrogate', 'host']"
+        )
+    return stack
+
+
+def _provided(parts: Iterable[Evaluator]) -> set[str]:
+    return {field for part in parts for field in part.provides}
+
+
+def _make_part(part: str | Evaluator, problem: Problem) -> Evaluator:
+    if isinstance(part, Evaluator):
+        return part
+    evaluator: Evaluator = resolve("evaluator", part).for_problem(problem)
+    return evaluator

@@ -1,0 +1,261 @@
+"""From a measurement to named terms and one number, with a declared range.
+
+Every reward declares the value of an illegal network, strictly below that of any legal one: a
+constant inside the range pays an agent for nonsense.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.budgets import Budgets
+from emnas_gym.errors import EvaluationError, UnknownName
+from emnas_gym.measurement import Measurement
+
+BELOW = 0.05  # an illegal network lies this share of the range below it
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Latencies of a task on a device by which rewards are scaled.
+
+    Attributes:
+        target_ms: What counts as usual: the median over the shipped table.
+        cap_ms: What counts as the worst: beyond it a network is not punished further.
+        floor_ms: What no network undercuts: the constant part of the device's latency.
+    """
+
+    target_ms: float
+    cap_ms: float
+    floor_ms: float
+
+
+class Reward(ABC):
+    """A reward; a subclass names its terms and how they become one number.
+
+    Attributes:
+        name: Registered name.
+        objectives: Measured fields of the reward vector; larger is better after `signs`.
+        signs: +1 where a larger field is better, −1 where a smaller one is.
+    """
+
+    name: ClassVar[str]
+    objectives: tuple[str, ...] = ("accuracy", "latency_ms")
+    signs: tuple[float, ...] = (1.0, -1.0)
+
+    @property
+    @abstractmethod
+    def range(self) -> tuple[float, float]:
+        """Least and largest value of a legal network."""
+
+    @property
+    def illegal(self) -> float:
+        """Value of an illegal network."""
+        low, high = self.range
+        return low - BELOW * (high - low)
+
+    def __call__(self, measurement: Measurement) -> tuple[float, dict[str, float]]:
+        """Returns the scalar and its named terms.
+
+        Raises:
+            EvaluationError: If a field that the reward needs was not measured.
+        """
+        for field in self.objectives:
+            if getattr(measurement, field) is None:
+                raise EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
+        terms = self._terms(measurement)
+        low, high = self.range
+        return min(max(self._weigh(terms), low), high), terms
+
+    def vector(self, measurement: Measurement) -> NDArray[np.float32]:
+        """The objectives as larger-is-better values, shape (objectives,)."""
+        values = [getattr(measurement, field) for field in self.objectives]
+        return np.array(np.multiply(self.signs, values), dtype=np.float32)
+
+    @abstractmethod
+    def _terms(self, measurement: Measurement) -> dict[str, float]:
+        """The named terms of a complete measurement."""
+
+    @abstractmethod
+    def _weigh(self, terms: dict[str, float]) -> float:
+        """One number from the terms."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and constants."""
+        return {"name": self.name, **vars(self)}
+
+
+def _values(measurement: Measurement) -> tuple[float, float]:
+    assert measurement.accuracy is not None
+    assert measurement.latency_ms is not None
+    return measurement.accuracy, measurement.latency_ms
+
+
+class WeightedProduct(Reward):
+    """accuracy · (latency / target)^w (MnasNet, Tan et al. 2019, equation 2).
+
+    Args:
+        target_ms: T of the equation.
+        floor_ms: Latency that no network undercuts; it bounds the range.
+        exponent: w; −0.07 in the paper: twice the latency for 5 % more accuracy.
+    """
+
+    name = "weighted_product"
+
+    def __init__(self, target_ms: float, floor_ms: float, exponent: float = -0.07) -> None:
+        self.target_ms, self.floor_ms, self.exponent = target_ms, floor_ms, exponent
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """From no accuracy to all of it at the least latency."""
+        return 0.0, (self.floor_ms / self.target_ms) ** self.exponent
+
+    def _terms(self, measurement: Measurement) -> dict[str, float]:
+        accuracy, latency = _values(measurement)
+        factor = (max(latency, self.floor_ms) / self.target_ms) ** self.exponent
+        return {"accuracy": accuracy, "latency_factor": factor}
+
+    def _weigh(self, terms: dict[str, float]) -> float:
+        return terms["accuracy"] * terms["latency_factor"]
+
+
+class Linear(Reward):
+    """(w · accuracy + speed) / (w + 1) (EMNAS, linear objective).
+
+    Accuracy is clipped to 0.4 … 1; speed falls from 1 at no latency to 0.4 at the cap. With
+    w = 0.5 accuracy has a third of the weight and latency two thirds.
+
+    Args:
+        cap_ms: Latency of speed 0.4; 1,000 ms on the original's own task.
+        weight: w.
+    """
+
+    name = "linear"
+
+    def __init__(self, cap_ms: float, weight: float = 0.5) -> None:
+        self.cap_ms, self.weight = cap_ms, weight
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """0.4 … 1."""
+        return 0.4, 1.0
+
+    def _terms(self, measurement: Measurement) -> dict[str, float]:
+        accuracy, latency = _values(measurement)
+        speed = 1.0 - 0.6 * min(max(latency, 0.0), self.cap_ms) / self.cap_ms
+        return {"accuracy": min(max(accuracy, 0.4), 1.0), "speed": speed}
+
+    def _weigh(self, terms: dict[str, float]) -> float:
+        return (self.weight * terms["accuracy"] + terms["speed"]) / (self.weight + 1.0)
+
+
+class Exponential(Reward):
+    """accuracy, times threshold / latency above the threshold (EMNAS, exponential objective).
+
+    Args:
+        threshold_ms: Latency up to which only accuracy counts; 70 ms in the original.
+        cap_ms: Latency beyond which nothing falls further.
+    """
+
+    name = "exponential"
+
+    def __init__(self, threshold_ms: float, cap_ms: float) -> None:
+        self.threshold_ms, self.cap_ms = threshold_ms, cap_ms
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """From accuracy 0.4 at the cap to 1."""
+        return 0.4 * min(self.threshold_ms / self.cap_ms, 1.0), 1.0
+
+    def _terms(self, measurement: Measurement) -> dict[str, float]:
+        accuracy, latency = _values(measurement)
+        factor = min(self.threshold_ms / max(min(latency, self.cap_ms), 1e-9), 1.0)
+        return {"accuracy": min(max(accuracy, 0.4), 1.0), "latency_factor": factor}
+
+    def _weigh(self, terms: dict[str, float]) -> float:
+        return terms["accuracy"] * terms["latency_factor"]
+
+
+class Constrained(Reward):
+    """accuracy within all budgets, else minus the share by which they are exceeded.
+
+    Args:
+        budgets: The limits, all of them hard.
+    """
+
+    name = "constrained"
+
+    def __init__(self, budgets: Budgets) -> None:
+        self.budgets = budgets
+        self.objectives = ("accuracy",)
+        self.signs = (1.0,)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """−1 … 1; what fits lies above 0, what does not below."""
+        return -1.0, 1.0
+
+    def _terms(self, measurement: Measurement) -> dict[str, float]:
+        assert measurement.accuracy is not None
+        for field in self.budgets.to_json():
+            if getattr(measurement, field) is None:
+                raise EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
+        broken = self.budgets.broken(measurement).values()
+        excess = sum(value / limit - 1.0 for value, limit in broken)
+        refused = 1.0 if measurement.feasible is False else 0.0
+        return {"accuracy": measurement.accuracy, "excess": excess + refused}
+
+    def _weigh(self, terms: dict[str, float]) -> float:
+        excess = terms["excess"]
+        return terms["accuracy"] if not excess else -excess / (1.0 + excess)
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and limits."""
+        return {"name": self.name, "budgets": self.budgets.to_json()}
+
+
+Maker = Callable[..., Reward]
+
+
+def _weighted_product(scale: Scale, budgets: Budgets, **options: float) -> Reward:
+    return WeightedProduct(**{"target_ms": scale.target_ms, "floor_ms": scale.floor_ms} | options)
+
+
+def _linear(scale: Scale, budgets: Budgets, **options: float) -> Reward:
+    return Linear(**{"cap_ms": scale.cap_ms} | options)
+
+
+def _exponential(scale: Scale, budgets: Budgets, **options: float) -> Reward:
+    return Exponential(**{"threshold_ms": scale.target_ms, "cap_ms": scale.cap_ms} | options)
+
+
+def _constrained(scale: Scale, budgets: Budgets, **options: float) -> Reward:
+    return Constrained(budgets, **options)
+
+
+REWARDS: dict[str, Maker] = {
+    "weighted_product": _weighted_product,
+    "linear": _linear,
+    "exponential": _exponential,
+    "constrained": _constrained,
+}
+
+
+def make_reward(name: str, scale: Scale, budgets: Budgets, **options: float) -> Reward:
+    """Makes a reward by name, its constants those of the task and device unless given.
+
+    Raises:
+        UnknownName: If no reward, or no option of it, has this name.
+    """
+    if name not in REWARDS:
+        raise UnknownName("reward", name, REWARDS)
+    try:
+        return REWARDS[name](scale, budgets, **options)
+    except TypeError as error:
+        raise UnknownName(f"option of reward {name}", ", ".join(options), (), str(error)) from error

@@ -1,0 +1,1 @@
+"""Everything that touches a device: export, interpreters, compilers and boards."""

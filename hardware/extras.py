@@ -1,0 +1,37 @@
+"""Imports packages of optional extras when they are used, and names the command if they are not there."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from emnas_gym.errors import BackendMissing
+
+EXTRAS = {  # first part of a module's name -> the extra that installs it
+    "ai_edge_litert": "litert",
+    "flatbuffers": "litert",
+    "ethosu": "vela",
+    "serial": "serial",
+}
+
+
+def load(module: str) -> ModuleType:
+    """Imports a module of an optional package.
+
+    Args:
+        module: Full name of the module.
+
+    Raises:
+        BackendMissing: If it is not installed, saying which command installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise BackendMissing(f"{module} cannot be imported ({error}); {advice(package)}") from error
+
+
+def advice(package: str) -> str:
+    """How to install a package."""
+    extra = EXTRAS.get(package)
+    return f"pip install 'emnas-gym[{extra}]'" if extra else f"pip install {package}"

@@ -1,0 +1,191 @@
+"""Runs .tflite models on this machine; the one module that knows the interpreters.
+
+ai-edge-litert is preferred. tflite-runtime, its predecessor, works with numpy below 2 only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from emnas_gym.errors import BackendMissing
+from hardware.errors import ModelFileError
+from hardware.extras import advice
+from hardware.model_file import check_content
+from hardware.program import Array
+
+CALIBRATION_BYTES = 32 << 20  # of activations that one batched run may keep
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One installed interpreter.
+
+    Attributes:
+        name: Name of its package on the index.
+        module: The module that has ``Interpreter`` and ``OpResolverType``.
+    """
+
+    name: str
+    module: Any
+
+
+@lru_cache(maxsize=1)
+def backend() -> Backend:
+    """The interpreter of this machine.
+
+    Raises:
+        BackendMissing: If there is none that works.
+    """
+    try:
+        return Backend("ai-edge-litert", importlib.import_module("ai_edge_litert.interpreter"))
+    except ImportError as error:
+        missing = f"ai-edge-litert cannot be imported ({error}); {advice('ai_edge_litert')}"
+    if int(np.__version__.partition(".")[0]) >= 2:
+        # tflite-runtime imports with numpy 2 and fails only when an interpreter is made
+        raise BackendMissing(f"{missing} (tflite-runtime would need 'numpy<2')")
+    try:
+        return Backend("tflite-runtime", importlib.import_module("tflite_runtime.interpreter"))
+    except ImportError:
+        raise BackendMissing(missing) from None
+
+
+class Model:
+    """A loaded model with one input and one output.
+
+    Args:
+        content: Bytes of a .tflite file.
+        reference: Use the reference kernels, whose int8 results are the same on every machine.
+        threads: Threads of the interpreter; more than one spins where processors are shared.
+        keep_activations: Keep every activation, for `activation_ranges`.
+
+    Raises:
+        ModelFileError: If the bytes are no model that the interpreter can load.
+        BackendMissing: If no interpreter is installed.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        reference: bool = False,
+        threads: int = 1,
+        keep_activations: bool = False,
+    ) -> None:
+        check_content(content)
+        module = backend().module
+        kinds = module.OpResolverType
+        if reference:
+            kind = kinds.BUILTIN_REF
+        elif keep_activations:
+            kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        else:
+            kind = kinds.AUTO
+        try:
+            with warnings.catch_warnings():
+                # keeping activations costs memory, which the interpreter warns of
+                warnings.simplefilter("ignore", UserWarning)
+                self._interpreter = module.Interpreter(
+                    model_content=content,
+                    num_threads=threads,
+                    experimental_op_resolver_type=kind,
+                    experimental_preserve_all_tensors=keep_activations,
+                )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelFileError(f"the interpreter refuses the model: {error}") from error
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelFileError(f"{len(inputs)} inputs and {len(outputs)} outputs, not one each")
+        self._input, self._output = inputs[0], outputs[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return tuple(int(size) for size in self._input["shape"][1:])
+
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """Type of the input's numbers."""
+        return np.dtype(self._input["dtype"])
+
+    def invoke(self) -> None:
+        """Runs once on whatever the input holds; what latency measurements time.
+
+        Raises:
+            ModelFileError: If a kernel fails.
+        """
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ModelFileError(f"the model fails when it runs: {error}") from error
+
+    def raw(self, images: Array) -> Array:
+        """Outputs in the model's own numbers.
+
+        Args:
+            images: (N, *input_shape) in the type of the input.
+
+        Returns:
+            (N, ...) in the type of the output.
+        """
+        outputs = []
+        for image in images:
+            self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
+            self.invoke()
+            outputs.append(self._interpreter.get_tensor(self._output["index"])[0])
+        return np.stack(outputs)
+
+    def run(self, images: Array) -> Array:
+        """Real-valued outputs, for a classifier its probabilities.
+
+        Args:
+            images: (N, *input_shape) float.
+
+        Returns:
+            (N, classes) float32.
+        """
+        scale, zero_point = self._output["quantization"]
+        outputs = self.raw(self.quantize(images))
+        if scale == 0:
+            return outputs.astype(np.float32)
+        return ((outputs.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+    def quantize(self, images: Array) -> Array:
+        """Images in the numbers of the input; unchanged values for a float model."""
+        scale, zero_point = self._input["quantization"]
+        if scale == 0:
+            return np.asarray(images, self.input_dtype)
+        limits = np.iinfo(self.input_dtype)
+        integers = np.rint(np.asarray(images, np.float32) / np.float32(scale)) + zero_point
+        return np.clip(integers, limits.min, limits.max).astype(self.input_dtype)
+
+    def activation_ranges(self, images: Array, count: int) -> Array:
+        """Least and largest value of the first ``count`` tensors over all images.
+
+        Args:
+            images: (N, *input_shape) float32.
+            count: Number of tensors.
+
+        Returns:
+            (count, 2).
+        """
+        details = self._interpreter.get_tensor_details()[:count]
+        bytes_an_image = 4 * sum(int(np.prod(d["shape"])) for d in details)
+        step = max(1, min(len(images), CALIBRATION_BYTES // bytes_an_image))
+        ranges = np.array([[np.inf, -np.inf]] * count)
+        for start in range(0, len(images), step):
+            batch = images[start : start + step]
+            self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
+            self._interpreter.allocate_tensors()
+            self._interpreter.set_tensor(self._input["index"], batch)
+            self.invoke()
+            for i in range(count):
+                values = self._interpreter.get_tensor(i)
+                ranges[i] = min(ranges[i, 0], values.min()), max(ranges[i, 1], values.max())
+        return ranges

@@ -1,0 +1,1 @@
+"""Everything that estimates performance, from full training down to a formula."""

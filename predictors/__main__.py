@@ -1,0 +1,8 @@
+"""``python -m predictors``: collect, fit, evaluate, report."""
+
+from __future__ import annotations
+
+from predictors.cli import app
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,58 @@
+"""The door of `predictors`: commands that make the table and fit what is shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from emnas_gym.errors import EvaluationError
+from emnas_gym.space import load_space
+from predictors.collect import collect, draw, jobs
+from predictors.datasets import load
+from predictors.store import TableStore, Training
+from predictors.training import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Estimates performance: collects tables of trained networks, fits surrogates, shows their worth.",
+)
+console = Console(stderr=True)
+
+
+@app.callback()
+def door() -> None:
+    """Keeps `collect` a command of its own, however many there are."""
+
+
+@app.command("collect")
+def collect_command(
+    space: Annotated[str, typer.Option(help="Search space: a name or a .toml file.")] = "emnas-382",
+    task: Annotated[str, typer.Option(help="digits, a folder of images, or an .npz.")] = "digits",
+    limit: Annotated[int, typer.Option(help="Number of distinct networks.")] = 4000,
+    out: Annotated[Path, typer.Option(help="SQLite file; a run resumes from it.")] = Path(
+        "runs/table/emnas-382_digits.sqlite"
+    ),
+    workers: Annotated[int, typer.Option(help="Parallel processes, one thread each.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = Recipe.epochs,
+    seed: Annotated[int, typer.Option(help="Decides which networks are drawn.")] = 0,
+) -> None:
+    """Draws networks, really trains them, and stores one row a training."""
+    chosen, data, recipe = load_space(space), load(task), Recipe(epochs=epochs)
+    about = {"space": chosen.fingerprint, "task": data.task.name, "recipe": json.dumps(recipe.to_json())}
+    todo = list(jobs(draw(chosen, data.task, limit, seed)))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
+        done = store.done()
+        left = sum((job.tokens, job.seed) not in done for job in todo)
+        bar = progress.add_task("training", total=len(todo), completed=len(todo) - left)
+
+        def advance(_: Training | EvaluationError) -> None:
+            progress.advance(bar)
+
+        collect(chosen, data, task, recipe, todo, store, workers or os.cpu_count() or 1, advance)

@@ -1,0 +1,165 @@
+"""Makes the table: draws networks, really trains them in parallel, resumes after anything."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+
+from emnas_gym import costs
+from emnas_gym.errors import EvaluationError
+from emnas_gym.space import SearchSpace, sample_tokens
+from emnas_gym.tasks import Task
+from predictors.datasets import Dataset, load
+from predictors.store import TableStore, Tokens, Training
+from predictors.training import Recipe, train
+
+REPEATED = 13  # every thirteenth network is trained with five seeds, for the noise floor
+SEEDS = 5
+SPREAD = 4  # of so many candidates, every fourth network is the one of rarest cost
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to do.
+
+    Attributes:
+        tokens: Token ids with the end token.
+        seed: Seed of the training.
+        origin: ``"uniform-length"`` or ``"spread"``.
+    """
+
+    tokens: Tokens
+    seed: int
+    origin: str
+
+
+def draw(space: SearchSpace, task: Task, count: int, seed: int) -> list[tuple[Tokens, str]]:
+    """Draws distinct networks, always the same ones in the same order.
+
+    Every fourth is chosen from four candidates so that the logarithm of its MACs falls where the
+    table is emptiest; the others are drawn by ``uniform-length`` alone.
+
+    Args:
+        space: The search space.
+        task: What they are for.
+        count: Number of networks.
+        seed: Decides the draw; a larger count begins with the networks of a smaller one.
+    """
+    rng = np.random.default_rng(seed)
+    table = space.automaton(task)
+    drawn: dict[Tokens, tuple[Tokens, str]] = {}
+    filled = np.zeros(40)
+    while len(drawn) < count:
+        spread = len(drawn) % SPREAD == SPREAD - 1
+        candidates = [sample_tokens(table, rng) for _ in range(SPREAD if spread else 1)]
+        bins = [_cost_bin(space, task, tokens, len(filled)) for tokens in candidates]
+        chosen = int(np.argmin(filled[bins]))
+        key = space.canonical_tokens(candidates[chosen])
+        if key not in drawn:
+            filled[bins[chosen]] += 1
+            drawn[key] = (candidates[chosen], "spread" if spread else "uniform-length")
+    return list(drawn.values())
+
+
+def _cost_bin(space: SearchSpace, task: Task, tokens: Tokens, bins: int) -> int:
+    macs = costs.macs(space.architecture(tokens).graph(task))
+    return min(int(4 * np.log10(max(macs, 1))), bins - 1)
+
+
+def jobs(networks: Iterable[tuple[Tokens, str]]) -> Iterator[Job]:
+    """The trainings of a table, repeats spread evenly so that an early end has its share."""
+    for i, (tokens, origin) in enumerate(networks):
+        for seed in range(SEEDS if i % REPEATED == 0 else 1):
+            yield Job(tokens, seed, origin)
+
+
+def collect(
+    space: SearchSpace,
+    data: Dataset,
+    source: str,
+    recipe: Recipe,
+    todo: list[Job],
+    store: TableStore,
+    workers: int,
+    advance: Callable[[Training | EvaluationError], None],
+) -> None:
+    """Trains all that is not in the store; Ctrl-C or ``kill -9`` loses at most what is running.
+
+    Args:
+        space: The search space.
+        data: Images, for their task.
+        source: From what a worker loads the same images.
+        recipe: How to train.
+        todo: The trainings, those done already included.
+        store: Where results go, one commit each.
+        workers: Parallel processes with one thread each.
+        advance: Called after each training.
+    """
+    done = store.done()
+    open_jobs = iter([job for job in todo if (job.tokens, job.seed) not in done])
+    context = multiprocessing.get_context("spawn")
+    initial = (space, data.task, source, recipe)
+    with ProcessPoolExecutor(workers, context, _start_worker, initial) as pool:
+        try:
+            _drain(pool, open_jobs, store, workers, advance)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    open_jobs: Iterator[Job],
+    store: TableStore,
+    workers: int,
+    advance: Callable[[Training | EvaluationError], None],
+) -> None:
+    running: dict[Future[Training | EvaluationError], Job] = {}
+    while True:
+        while len(running) < 2 * workers and (job := next(open_jobs, None)):
+            running[pool.submit(_train_job, job)] = job
+        if not running:
+            return
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            job, result = running.pop(future), future.result()
+            if isinstance(result, Training):
+                store.add_trainings([result])
+            else:
+                store.add_failure(job.tokens, job.seed, "train", str(result))
+            advance(result)
+
+
+@dataclass
+class _Worker:
+    space: SearchSpace
+    task: Task
+    data: Dataset
+    recipe: Recipe
+
+
+_worker: _Worker | None = None
+
+
+def _start_worker(space: SearchSpace, task: Task, source: str, recipe: Recipe) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
+    global _worker
+    _worker = _Worker(space, task, load(source, task.input_shape[0]), recipe)
+
+
+def _train_job(job: Job) -> Training | EvaluationError:
+    assert _worker is not None
+    graph = _worker.space.build(job.tokens, _worker.task)
+    try:
+        result = train(graph, _worker.data, job.seed, _worker.recipe)
+    except EvaluationError as error:
+        return error
+    return Training(
+        job.tokens, job.seed, job.origin, result.curve, result.test_accuracy, result.seconds
+    )

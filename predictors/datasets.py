@@ -1,0 +1,222 @@
+"""Images to train on: scikit-learn's digits, a folder of pictures, or an ``.npz`` file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from emnas_gym.errors import BackendMissing, DatasetError, UnknownName
+from emnas_gym.tasks import DIGITS, TASKS, Task
+
+SPLIT_SEED = 20_250
+SHARES = (0.6, 0.2, 0.2)  # train, validation, test
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+MIN_PER_CLASS = 5  # three for training, one each for validation and test
+MAX_BYTES = 2 << 30  # of decoded images: a size from outside is never trusted
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three fixed parts of a task's images, float32 in −1 … 1, shape (N, H, W, C).
+
+    Attributes:
+        task: Name, shape and number of classes.
+        train_x: Images that weights are fitted on.
+        train_y: Their classes, int64.
+        valid_x: Images that a search sees the accuracy of.
+        valid_y: Their classes.
+        test_x: Images that no search sees; read once, to verify.
+        test_y: Their classes.
+        notes: What was done to the images, for people.
+    """
+
+    task: Task
+    train_x: np.ndarray
+    train_y: np.ndarray
+    valid_x: np.ndarray
+    valid_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """64 training images by which activations are quantised."""
+        return self.train_x[:64]
+
+
+def load(source: str, size: int = 32) -> Dataset:
+    """Loads a task's images by registered name or by path.
+
+    Args:
+        source: ``"digits"``, a folder with one folder of pictures per class, or an ``.npz`` with
+            ``x`` (N, H, W[, C]) and ``y`` (N,).
+        size: Height and width to which the pictures of a folder are resized.
+
+    Raises:
+        UnknownName: If it is neither a name nor a path.
+        DatasetError: If the images cannot be used.
+    """
+    if source == DIGITS.name:
+        return digits()
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(path, size)
+    if path.suffix == ".npz" and path.is_file():
+        return _from_npz(path)
+    if source in TASKS:
+        raise DatasetError(
+            f"the task {source!r} has a shape and surrogates but no images here: nothing can be "
+            "trained or verified on it. Give a folder of images (one folder a class) or an .npz"
+        )
+    known = [name for name, task in TASKS.items() if task.has_images]
+    raise UnknownName("task", source, known, "A path of a folder or .npz file is understood too.")
+
+
+@lru_cache(maxsize=1)
+def digits() -> Dataset:
+    """scikit-learn's 1,797 digits, 8×8 enlarged to 16×16×1 by linear interpolation."""
+    from sklearn.datasets import load_digits  # its import costs a second; only this task needs it
+
+    bunch = load_digits()
+    images = _enlarge(bunch.images.astype(np.float32) / 16.0)
+    return split(DIGITS, images[..., None] * 2 - 1, bunch.target.astype(np.int64))
+
+
+def split(task: Task, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ()) -> Dataset:
+    """Splits 60/20/20 within every class, always in the same way.
+
+    Args:
+        task: What the images are for.
+        x: (N, H, W, C) float32 in −1 … 1.
+        y: (N,) classes 0 … classes − 1.
+        notes: What was done to the images.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for label in range(task.classes):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        a = round(len(rows) * SHARES[0])
+        b = a + max(round(len(rows) * SHARES[1]), 1)
+        for part, chosen in zip(parts, np.split(rows, [a, b]), strict=True):
+            part.extend(chosen.tolist())
+    train, valid, test = (rng.permutation(np.array(part, dtype=np.int64)) for part in parts)
+    return Dataset(
+        task, x[train], y[train], x[valid], y[valid], x[test], y[test], notes
+    )
+
+
+def _enlarge(images: np.ndarray) -> np.ndarray:
+    """Doubles height and width, each new pixel between its two nearest (half-pixel centres)."""
+    for axis in (1, 2):
+        n = images.shape[axis]
+        at = np.clip((np.arange(2 * n) + 0.5) / 2 - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), n - 2)
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        part = (at - low).reshape(shape).astype(np.float32)
+        images = np.take(images, low, axis) * (1 - part) + np.take(images, low + 1, axis) * part
+    return images
+
+
+def _from_npz(path: Path) -> Dataset:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in ("x", "y") if name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: cannot be read as .npz: {error}") from error
+    if set(members) != {"x", "y"}:
+        raise DatasetError(f"{path}: needs the arrays x (N, H, W[, C]) and y (N,)")
+    return from_arrays(str(path), members["x"], members["y"])
+
+
+def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ()) -> Dataset:
+    """Checks arrays of images and makes a data set of them.
+
+    Args:
+        name: Name of the task.
+        x: (N, H, W) or (N, H, W, C); whole numbers 0 … 255 or floats 0 … 1.
+        y: (N,) labels of any kind; sorted, they become the classes 0, 1, …
+        notes: What was done before.
+
+    Raises:
+        DatasetError: If they are empty, not finite, of one class, or do not belong together.
+    """
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or y.shape != (len(x),):
+        raise DatasetError(f"{name}: x is (N, H, W[, C]) and y (N,), not {x.shape} and {y.shape}")
+    if not x.size:
+        raise DatasetError(f"{name}: there are no images")
+    if not np.issubdtype(x.dtype, np.number) or not np.isfinite(x).all():
+        raise DatasetError(f"{name}: pixels are not finite numbers (NaN or infinity); clean them")
+    if y.dtype.kind not in "iuUSb" and not np.isfinite(y.astype(float)).all():
+        raise DatasetError(f"{name}: labels are not finite (NaN or infinity); clean them")
+    labels, classes = np.unique(y, return_inverse=True)
+    counts = np.bincount(classes)
+    if len(labels) < 2:
+        raise DatasetError(f"{name}: all images are of one class ({labels[0]}); two are needed")
+    if counts.min() < MIN_PER_CLASS:
+        few = labels[counts.argmin()]
+        raise DatasetError(
+            f"{name}: class {few} has {counts.min()} images; each needs {MIN_PER_CLASS} or more"
+        )
+    whole = np.issubdtype(x.dtype, np.integer)
+    scaled = x.astype(np.float32) / (255.0 if whole or x.max() > 1.5 else 1.0)
+    task = Task(name, (int(x.shape[1]), int(x.shape[2]), int(x.shape[3])), len(labels))
+    return split(task, scaled * 2 - 1, classes.astype(np.int64), notes)
+
+
+def _from_folder(folder: Path, size: int) -> Dataset:
+    groups = {p.name: sorted(p.iterdir()) for p in sorted(folder.iterdir()) if p.is_dir()}
+    files = [
+        (name, f) for name, group in groups.items() for f in group if f.suffix.lower() in SUFFIXES
+    ]
+    if not files:
+        raise DatasetError(
+            f"{folder}: no pictures. Expected one folder per class with files such as "
+            f"{folder.name}/cat/001.png; understood are {', '.join(sorted(SUFFIXES))}"
+        )
+    if len(files) * size * size * 3 * 4 > MAX_BYTES:
+        raise DatasetError(f"{folder}: {len(files)} pictures of {size}×{size} are more than 2 GiB")
+    arrays, labels, notes = _read_pictures(files, size)
+    if not arrays:
+        raise DatasetError(f"{folder}: none of {len(files)} pictures could be read; first: {notes[0]}")
+    return from_arrays(str(folder), np.stack(arrays), np.array(labels), notes)
+
+
+def _read_pictures(
+    files: list[tuple[str, Path]], size: int
+) -> tuple[list[np.ndarray], list[str], tuple[str, ...]]:
+    """Reads pictures as RGB (or grey if all are), and says what was done to them."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise BackendMissing("reading pictures needs Pillow: pip install pillow") from error
+    pictures, labels, unreadable, resized = [], [], [], 0
+    for label, path in files:
+        try:
+            with Image.open(path) as opened:
+                opened.draft("RGB", (size, size))
+                grey = opened.mode in ("1", "L", "I", "I;16", "F", "LA")
+                resized += opened.size != (size, size)
+                picture = opened.convert("L" if grey else "RGB")
+                pictures.append(picture.resize((size, size), Image.Resampling.BILINEAR))
+                labels.append(label)
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            unreadable.append(f"{path.name} ({error})")
+    greys = sum(p.mode == "L" for p in pictures)
+    mode = "L" if greys == len(pictures) else "RGB"
+    notes = []
+    if unreadable:
+        notes.append(f"{len(unreadable)} unreadable pictures left out, first {unreadable[0]}")
+    if resized:
+        notes.append(f"{resized} of {len(pictures)} pictures resized to {size}×{size}")
+    if mode == "L" and pictures:
+        notes.append("all pictures are grey: one channel")
+    elif greys:
+        notes.append(f"{greys} grey pictures given three equal channels")
+    return [np.asarray(p.convert(mode)) for p in pictures], labels, tuple(notes)

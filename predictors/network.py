@@ -1,0 +1,167 @@
+"""A torch module from a `LayerGraph`, with TensorFlow Lite's padding and weight names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from emnas_gym.errors import InvalidArchitecture
+from emnas_gym.graph import WEIGHTED, LayerGraph, Node
+
+BATCH_NORM_EPSILON = 1e-3  # Keras' default, folded with the same value on export
+
+
+class GraphNetwork(nn.Module):
+    """Runs a graph on images of shape (N, C, H, W) and returns logits of shape (N, classes).
+
+    Args:
+        graph: The network; its last node, ``softmax``, is left to the loss.
+    """
+
+    def __init__(self, graph: LayerGraph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.layers = nn.ModuleDict()
+        self.norms = nn.ModuleDict()
+        for node in graph:
+            if node.op in WEIGHTED:
+                self.layers[node.name] = _layer(node, graph.in_shapes(node)[0])
+            if node.batch_norm:
+                self.norms[node.name] = nn.BatchNorm2d(
+                    node.shape[-1], eps=BATCH_NORM_EPSILON, momentum=0.1
+                )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits."""
+        outputs: list[Tensor] = []
+        for node in self.graph:
+            read = [outputs[i] for i in node.inputs]
+            value = images if node.op == "input" else self.activate(node, self.linear(node, read))
+            outputs.append(value)
+        return outputs[-1]
+
+    def linear(self, node: Node, read: list[Tensor]) -> Tensor:
+        """The operation of a node without its activation: the pre-activation."""
+        x = read[0]
+        if node.op in WEIGHTED:
+            x = self.layers[node.name](x.flatten(1) if node.op == "dense" else _padded(x, node, 0.0))
+            return self.norms[node.name](x) if node.batch_norm else x
+        if node.op == "pad":
+            return _padded(x, node, 0.0)
+        if node.op == "mean":
+            return x.mean(dim=(2, 3), keepdim=True)
+        if node.op == "add":
+            return torch.stack(read).sum(dim=0)
+        if node.op == "concat":
+            return torch.cat(read, dim=1)
+        if node.op == "max_pool2d":
+            return functional.max_pool2d(_padded(x, node, -torch.inf), node.kernel, node.stride)
+        if node.op == "avg_pool2d":
+            return _average_pool(x, node)
+        return x
+
+    def activate(self, node: Node, x: Tensor) -> Tensor:
+        """The activation of a node on its pre-activation."""
+        if node.op == "sigmoid":
+            return torch.sigmoid(x)
+        if node.op == "dropout":
+            return functional.dropout(x, node.rate, self.training)
+        if node.activation == "relu":
+            return functional.relu(x)
+        return functional.relu6(x) if node.activation == "relu6" else x
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All weights with the names and layouts of `LayerGraph.weight_shapes`."""
+        state = {}
+        for node, layer in self._weighted():
+            kernel = layer.weight.detach()
+            if node.op == "conv2d":
+                kernel = kernel.permute(0, 2, 3, 1)
+            elif node.op == "depthwise_conv2d":
+                kernel = kernel[:, 0].permute(1, 2, 0)
+            else:
+                kernel = _columns_hwc(kernel, self._read_shape(node))
+            state[f"{node.name}/kernel"] = kernel.numpy().copy()
+            state[f"{node.name}/bias"] = layer.bias.detach().numpy().copy()
+            if node.batch_norm:
+                norm = self.norms[node.name]
+                parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+                for name, part in zip(("gamma", "beta", "mean", "variance"), parts, strict=True):
+                    state[f"{node.name}/{name}"] = part.detach().numpy().copy()
+        return state
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Loads what `weights` returned.
+
+        Raises:
+            InvalidArchitecture: If a name or shape does not belong to the graph.
+        """
+        expected = self.graph.weight_shapes()
+        shapes = {name: np.shape(value) for name, value in weights.items()}
+        if shapes != expected:
+            raise InvalidArchitecture("the weights do not belong to this graph")
+        for node, layer in self._weighted():
+            kernel = torch.from_numpy(np.ascontiguousarray(weights[f"{node.name}/kernel"]))
+            if node.op == "conv2d":
+                kernel = kernel.permute(0, 3, 1, 2)
+            elif node.op == "depthwise_conv2d":
+                kernel = kernel.permute(2, 0, 1)[:, None]
+            else:
+                kernel = _columns_chw(kernel, self._read_shape(node))
+            layer.weight.copy_(kernel)
+            layer.bias.copy_(torch.from_numpy(weights[f"{node.name}/bias"]))
+            if node.batch_norm:
+                norm = self.norms[node.name]
+                parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+                for name, part in zip(("gamma", "beta", "mean", "variance"), parts, strict=True):
+                    part.copy_(torch.from_numpy(weights[f"{node.name}/{name}"]))
+
+    def _weighted(self) -> Iterator[tuple[Node, nn.Conv2d | nn.Linear]]:
+        for node in self.graph:
+            if node.op in WEIGHTED:
+                layer = self.layers[node.name]
+                assert isinstance(layer, (nn.Conv2d, nn.Linear))
+                yield node, layer
+
+    def _read_shape(self, node: Node) -> tuple[int, ...]:
+        return self.graph.in_shapes(node)[0]
+
+
+def _layer(node: Node, in_shape: tuple[int, ...]) -> nn.Module:
+    if node.op == "dense":
+        return nn.Linear(int(np.prod(in_shape)), node.shape[-1])
+    channels = in_shape[-1]
+    groups = channels if node.op == "depthwise_conv2d" else 1
+    return nn.Conv2d(channels, node.shape[-1], node.kernel, node.stride, groups=groups)
+
+
+def _padded(x: Tensor, node: Node, value: float) -> Tensor:
+    top, bottom, left, right = node.pads
+    return functional.pad(x, (left, right, top, bottom), value=value) if any(node.pads) else x
+
+
+def _average_pool(x: Tensor, node: Node) -> Tensor:
+    """Averages over the pixels that exist, as TensorFlow does; padding does not count."""
+    area = node.kernel[0] * node.kernel[1]
+    total = functional.avg_pool2d(_padded(x, node, 0.0), node.kernel, node.stride) * area
+    ones = torch.ones_like(x[:1, :1])
+    return total / (functional.avg_pool2d(_padded(ones, node, 0.0), node.kernel, node.stride) * area)
+
+
+def _columns_hwc(kernel: Tensor, read: tuple[int, ...]) -> Tensor:
+    """Reorders a dense kernel's columns from torch's C, H, W to H, W, C."""
+    if len(read) != 3:
+        return kernel
+    height, width, channels = read
+    return kernel.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
+
+
+def _columns_chw(kernel: Tensor, read: tuple[int, ...]) -> Tensor:
+    if len(read) != 3:
+        return kernel
+    return kernel.view(-1, *read).permute(0, 3, 1, 2).flatten(1)

@@ -1,0 +1,150 @@
+"""The table of measured networks as SQLite: one row a measurement, safe against ``kill -9``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from emnas_gym.errors import StoreError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trainings (
+    tokens TEXT NOT NULL, seed INTEGER NOT NULL, origin TEXT NOT NULL,
+    curve TEXT NOT NULL, test_accuracy REAL NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (tokens, seed));
+CREATE TABLE IF NOT EXISTS costs (
+    tokens TEXT NOT NULL, device TEXT NOT NULL, field TEXT NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (tokens, device, field));
+CREATE TABLE IF NOT EXISTS failures (
+    tokens TEXT NOT NULL, seed INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (tokens, seed, stage));
+"""
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one network.
+
+    Attributes:
+        tokens: Token ids with the end token.
+        seed: Seed of the training.
+        origin: How the network was drawn.
+        curve: Validation accuracy after each epoch.
+        test_accuracy: Accuracy on the test part after the last epoch.
+        seconds: Wall time.
+    """
+
+    tokens: Tokens
+    seed: int
+    origin: str
+    curve: tuple[float, ...]
+    test_accuracy: float
+    seconds: float
+
+
+class TableStore:
+    """A SQLite file of trainings and costs.
+
+    Args:
+        path: The file; made if there is none.
+        about: What the table is of (space, task, recipe); a file of something else is refused.
+
+    Raises:
+        StoreError: If the file is locked, damaged, or of another table.
+    """
+
+    def __init__(self, path: Path, about: dict[str, str]) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, timeout=5.0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(SCHEMA)
+            self._claim(about)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{path}: {error}; is another process writing it?") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path}: not a table of ours, or damaged: {error}") from error
+
+    def _claim(self, about: dict[str, str]) -> None:
+        known = dict(self._db.execute("SELECT key, value FROM about"))
+        for key, value in about.items():
+            if known.get(key, value) != value:
+                raise StoreError(
+                    f"{self.path}: has {key} = {known[key]!r}, asked for {value!r}; "
+                    "give another --out or remove the file"
+                )
+        with self._db:
+            rows = about.items()
+            self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
+
+    def __enter__(self) -> Self:
+        """Opens nothing further."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def add_trainings(self, rows: Iterable[Training]) -> None:
+        """Stores trainings in one commit; one that is there already stays."""
+        values = [
+            (_text(r.tokens), r.seed, r.origin, json.dumps(r.curve), r.test_accuracy, r.seconds)
+            for r in rows
+        ]
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO trainings VALUES (?,?,?,?,?,?)", values)
+
+    def add_costs(self, device: str, rows: Iterable[tuple[Tokens, dict[str, float]]]) -> None:
+        """Stores measured costs of networks on a device, in one commit."""
+        values = [
+            (_text(tokens), device, name, value)
+            for tokens, fields in rows
+            for name, value in fields.items()
+        ]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO costs VALUES (?,?,?,?)", values)
+
+    def add_failure(self, tokens: Tokens, seed: int, stage: str, reason: str) -> None:
+        """Stores that a network could not be measured, and why."""
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)", (_text(tokens), seed, stage, reason)
+            )
+
+    def trainings(self) -> Iterator[Training]:
+        """All trainings in the order in which they were stored."""
+        for tokens, seed, origin, curve, test, seconds in self._db.execute(
+            "SELECT tokens, seed, origin, curve, test_accuracy, seconds FROM trainings ORDER BY rowid"
+        ):
+            yield Training(_tokens(tokens), seed, origin, tuple(json.loads(curve)), test, seconds)
+
+    def costs(self, device: str) -> dict[Tokens, dict[str, float]]:
+        """Measured costs on a device by tokens."""
+        table: dict[Tokens, dict[str, float]] = {}
+        query = "SELECT tokens, field, value FROM costs WHERE device = ? ORDER BY rowid"
+        for tokens, name, value in self._db.execute(query, (device,)):
+            table.setdefault(_tokens(tokens), {})[name] = value
+        return table
+
+    def done(self) -> set[tuple[Tokens, int]]:
+        """Tokens and seeds that were trained or have failed."""
+        query = "SELECT tokens, seed FROM trainings UNION SELECT tokens, seed FROM failures WHERE stage = 'train'"
+        return {(_tokens(tokens), seed) for tokens, seed in self._db.execute(query)}
+
+
+def _text(tokens: Sequence[int]) -> str:
+    return " ".join(map(str, tokens))
+
+
+def _tokens(text: str) -> Tokens:
+    return tuple(map(int, text.split()))
