@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
-from emnas_gym.errors import BudgetSpent, UnknownName
+from agents.scalars import Scalars
+from emnas_gym.errors import BudgetSpent, EmNASError, UnknownName
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
 
 
+class OptionError(EmNASError, ValueError):
+    """A hyperparameter with a value that it cannot have."""
+
+
 @dataclass(frozen=True)
 class Config:
-    """Base of all configurations: frozen, every field with a default."""
+    """Base of all configurations: frozen, every field with a default and a line about it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The hyperparameters as plain data."""
+        return asdict(self)
+
+    def require(self, holds: bool, rule: str) -> None:
+        """Refuses a configuration that breaks a rule.
+
+        Raises:
+            OptionError: If the rule does not hold.
+        """
+        if not holds:
+            raise OptionError(f"{rule}; given: {self.to_json()}")
 
 
 class Agent(ABC):
@@ -26,27 +45,35 @@ class Agent(ABC):
 
     Args:
         config: Hyperparameters; the defaults if None.
+        logdir: Folder of the TensorBoard log; None writes none.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     config_type: ClassVar[type[Config]] = Config
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, logdir: Path | None = None) -> None:
         self.config: Any = self.config_type() if config is None else config
+        self.logdir = logdir
+        self._scalars = Scalars()
 
     @classmethod
-    def with_options(cls, **options: Any) -> Agent:  # noqa: ANN401
+    def with_options(cls, logdir: Path | None = None, **options: Any) -> Agent:  # noqa: ANN401
         """Makes the agent with some hyperparameters changed.
+
+        Args:
+            logdir: Folder of the TensorBoard log.
+            options: Hyperparameters by name.
 
         Raises:
             UnknownName: If a hyperparameter does not exist; the nearest ones are listed.
+            OptionError: If a value is refused.
         """
         known = {f.name for f in fields(cls.config_type)}
         for option in options:
             if option not in known:
                 raise UnknownName(f"option of {cls.name}", option, known)
-        return cls(cls.config_type(**options))
+        return cls(cls.config_type(**options), logdir)
 
     def search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         """Searches until the ledger is spent; all that was found stands in the ledger.
@@ -56,11 +83,19 @@ class Agent(ABC):
             ledger: Measures, counts and records.
             seed: Decides everything; with the same ledger file a run is replayed and goes on.
         """
-        try:
-            self._search(problem, ledger, seed)
-        except BudgetSpent:
-            return
+        with Scalars(self.logdir) as self._scalars:
+            try:
+                self._search(problem, ledger, seed)
+            except BudgetSpent:
+                return
 
     @abstractmethod
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         """Searches; may run into `BudgetSpent`, which ends the search."""
+
+    def _report(self, ledger: Ledger, **values: float) -> None:
+        """Writes the best reward so far, and numbers of the algorithm's own, to the log."""
+        if self.logdir is not None and ledger.rows:
+            best, distinct = ledger.best.reward, ledger.distinct
+            self._scalars.add(ledger.count, search__best=best, search__distinct=distinct)
+            self._scalars.add(ledger.count, **values)

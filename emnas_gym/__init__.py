@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 
 from emnas_gym.architecture import Architecture
@@ -14,8 +16,8 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import Task
+from emnas_gym.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Budgets",
@@ -28,11 +30,12 @@ __all__ = [
     "Problem",
     "SearchSpace",
     "Task",
+    "__version__",
     "devices",
     "load_space",
 ]
 
-REGISTERED = {
+REGISTERED: dict[str, dict[str, Any]] = {
     "EmNAS-v0": {
         "space": "emnas-382",
         "task": "digits",

@@ -29,7 +29,9 @@ FLASH, MACS, KEPT, HEAD = range(4)  # columns of a cost vector
 UNLIMITED = np.iinfo(np.int64).max // 16  # sums of a few stay inside int64
 NEVER = 2 * UNLIMITED  # fills up tables: fits no limit, not even the absent one
 Costs = NDArray[np.int64]
-State = tuple[Shape, Mode]
+State = tuple[
+    Shape, Mode | None
+]  # None at the very start, where the rules for the first layer hold
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Automaton:
 
     def _explore(self) -> None:
         """Finds every state that is reachable within the limits, and all moves between them."""
-        start: State = (self.task.input_shape, frozenset())
+        start: State = (self.task.input_shape, None)
         self.states: list[State] = [start]
         index = {start: 0}
         moves: list[NDArray[np.int64]] = []
@@ -124,7 +126,9 @@ class Automaton:
                 row[token], price[token] = row[canonical], price[canonical]
                 continue
             kind = self.grammar.spec(token).kind
-            if not self.grammar.allows(mode, kind):
+            if not (
+                kind in self.grammar.first if mode is None else self.grammar.allows(mode, kind)
+            ):
                 continue
             if kind != "output" and depth[state] >= self.max_layers - 1:
                 continue
@@ -135,7 +139,7 @@ class Automaton:
             if kind == "output":
                 row[token] = -1
                 continue
-            target: State = (reached, self.grammar.next_mode(mode, kind))
+            target: State = (reached, self.grammar.next_mode(mode or frozenset(), kind))
             if target not in index:
                 index[target] = len(self.states)
                 self.states.append(target)
@@ -237,7 +241,7 @@ class Automaton:
 
     def _make_options(self, state: int, low: int, high: int) -> _Options:
         row = self.next_state[state]
-        tokens = np.flatnonzero((row >= 0) & (self._may_be_first if state == 0 else True))
+        tokens = np.flatnonzero(row >= 0)
         targets, inverse = np.unique(row[tokens], return_inverse=True)
         rests = [self._completion(int(t), max(low, 1), high) for t in targets]
         rest = _padded(rests)[inverse] if rests else np.zeros((0, 0, 4), dtype=np.int64)
@@ -252,8 +256,8 @@ class Automaton:
         least = join_costs(self.price[state, tokens][:, None], rest)
         fits = self._fits(join_costs(self.base, least))
         kept = fits.any(axis=1)
-        best = least[np.arange(len(tokens)), fits.argmax(axis=1)] if kept.any() else least[:, 0]
-        enough = best[kept].max(axis=0, initial=0)
+        best = least[kept, fits[kept].argmax(axis=1)] if kept.any() else _none()
+        enough = best.max(axis=0, initial=0)
         return _Options(tokens[kept], least[kept], enough)
 
     def _completion(self, state: int, low: int, high: int) -> Costs:
@@ -263,11 +267,6 @@ class Automaton:
             fronts = [self._exact[r][state] for r in range(low, high + 1)]
             self._completion_of[key] = self._prune(np.concatenate(fronts)) if fronts else _none()
         return self._completion_of[key]
-
-    @cached_property
-    def _may_be_first(self) -> NDArray[np.bool_]:
-        kinds = [spec.kind in self.grammar.first for spec in self.grammar.specs]
-        return np.array([False, *kinds])
 
     def legal(self, cursor: Cursor, length: int | None = None) -> NDArray[np.int64]:
         """Ids of the tokens that are legal next, in ascending order; empty once it is done.
@@ -302,7 +301,7 @@ class Automaton:
             IllegalAction: If it does not build or breaks a rule; budgets are the mask's business.
         """
         target = -2 if cursor.done else int(self.next_state[cursor.state, token])
-        if target == -2 or not (cursor.tokens or self._may_be_first[token]):
+        if target == -2:
             raise IllegalAction(f"token {token} cannot follow {cursor.tokens}")
         cursor.spent = join_costs(cursor.spent, self.price[cursor.state, token])
         cursor.tokens.append(token)
@@ -311,8 +310,6 @@ class Automaton:
     def fits(self, tokens: Sequence[int]) -> bool:
         """Whether a finished sequence keeps rules and lengths, builds, and fits the budgets."""
         if not self.min_layers <= len(tokens) <= self.max_layers:
-            return False
-        if not self._may_be_first[tokens[0]]:
             return False
         state, spent = 0, self.base
         for token in tokens:

@@ -1,20 +1,68 @@
 """What a network costs before anyone builds it: MACs, parameters, flash and RAM.
 
-Flash and the persistent part of RAM are sums over the nodes of the deployed graph plus a header,
-so that an action mask can add them up layer by layer. They are upper bounds of what
-`hardware.export` writes and of what TensorFlow Lite Micro allocates on a 32-bit controller.
+Flash and what the runtime keeps in RAM are a header plus a sum over the nodes of the deployed
+graph, so that an action mask can add them up layer by layer. Both are upper bounds: flash of the
+int8 file that `hardware.export` writes, RAM of what TensorFlow Lite Micro allocates on a 32-bit
+controller with its reference kernels.
+
+Where the constants come from. Flash: the layout of a .tflite file whose tables all start at
+multiples of four; only alignment, operator codes and layouts shared between tables are rounded up.
+RAM: the tail of the arena that tflite-micro 0.dev20261023 reports on a 64-bit host, which a linear
+fit over random networks explains to 13 bytes, with tensors counted as 12 instead of 24 bytes and
+operators as 32 instead of 64, the sizes of those structures where a pointer has four bytes; kernel
+data stay at their 64-bit size, so the bound lies between the two.
 """
 
 from __future__ import annotations
 
 import math
 
-from emnas_gym.graph import WEIGHTED, LayerGraph, Node, kernel_shape
-from emnas_gym.memory import plan_arena
+from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node, kernel_shape
+from emnas_gym.memory import align, plan_arena
 
-FLASH_HEADER = 640
-FLASH_SLACK = 256
-PERSISTENT_HEADER = 640
+FLASH_HEADER = 660
+FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK, for every chain
+PERSISTENT_HEADER = 736
+
+_TENSOR_RAM = 12
+_OPERATOR_RAM = 32
+_TENSOR_FLASH = 36  # of an activation: shape, scale, zero point and place in the arena plan
+_OPERATOR_FLASH = {  # tables of the operator and its tensors
+    "conv2d": 280,
+    "depthwise_conv2d": 288,
+    "dense": 264,
+    "pad": 192,
+    "mean": 112,
+    "add": 96,
+    "concat": 92,
+    "max_pool2d": 108,
+    "avg_pool2d": 108,
+    "sigmoid": 80,
+    "softmax": 96,
+}
+_CODE_FLASH = {  # codes and layouts that the header does not include; counted at every use
+    "mean": 36,
+    "add": 20,
+    "concat": 28,
+    "max_pool2d": 36,
+    "avg_pool2d": 36,
+}
+_UNARY_FLASH = 80 + 20  # a relu or quantize operator and its code
+_KERNEL_RAM = {  # options and state of one operator
+    "conv2d": 112,
+    "depthwise_conv2d": 112,
+    "dense": 112,
+    "pad": 64,
+    "mean": 72,
+    "add": 72,
+    "concat": 56,
+    "max_pool2d": 72,
+    "avg_pool2d": 72,
+    "sigmoid": 16,
+    "softmax": 84,
+}
+_UNARY_RAM = 32
+_SAME_SCALE = frozenset({"pad", "mean", "max_pool2d", "avg_pool2d", "concat"})
 
 
 def macs(graph: LayerGraph) -> int:
@@ -53,8 +101,7 @@ def node_macs(graph: LayerGraph, node: Node) -> int:
     """Multiply-accumulates of one node."""
     if node.op not in WEIGHTED:
         return 0
-    out_map = math.prod(node.shape[:-1])
-    return out_map * _kernel_size(graph, node)
+    return math.prod(node.shape[:-1]) * _kernel_size(graph, node)
 
 
 def node_params(graph: LayerGraph, node: Node) -> int:
@@ -66,20 +113,64 @@ def node_params(graph: LayerGraph, node: Node) -> int:
 
 
 def node_flash(graph: LayerGraph, node: Node) -> int:
-    """Bytes of the int8 file that one node adds."""
-    if node.op not in WEIGHTED:
-        return 160
-    channels = node.shape[-1]
-    return 480 + _kernel_size(graph, node) + 16 * channels
+    """Bytes of the int8 file that one node of a deployed graph adds at most."""
+    own_tensor = _TENSOR_FLASH + 4 * len(node.shape)
+    if node.op == "input":
+        return own_tensor
+    size = _OPERATOR_FLASH[node.op] + _CODE_FLASH.get(node.op, 0) + own_tensor
+    if node.op == "add":
+        size *= len(node.inputs) - 1
+    if node.op == "concat":
+        size += 4 * len(node.inputs)
+    if node.op in WEIGHTED:
+        size += _constants_flash(_kernel_size(graph, node), node)
+    size += 4 * (node.activation != "none") + 4 * (node.op in WINDOWS and node.padding == "valid")
+    return size + _extra_operators(graph, node) * (_UNARY_FLASH + own_tensor)
 
 
 def node_persistent(graph: LayerGraph, node: Node) -> int:
-    """Bytes that the runtime keeps for one node, on 32 bits."""
-    tensors = 3 if node.op in WEIGHTED else 1
-    per_channel = 8 * node.shape[-1] if node.op in WEIGHTED else 0
-    tables = 512 if node.op == "softmax" else 0
-    return 128 + 24 * tensors + per_channel + tables
+    """Bytes that the runtime keeps for one node of a deployed graph at most, on 32 bits."""
+    if node.op == "input":
+        return _TENSOR_RAM
+    size = _OPERATOR_RAM + _TENSOR_RAM + _KERNEL_RAM[node.op]
+    if node.op in WEIGHTED:
+        size += 2 * _TENSOR_RAM
+    if node.op == "pad":
+        size += _TENSOR_RAM
+    if node.op in ("conv2d", "depthwise_conv2d"):
+        size += 2 * align(4 * node.shape[-1])  # a multiplier and a shift for each channel
+    if node.op == "add":
+        size *= len(node.inputs) - 1
+    if node.op == "concat":
+        size += 2 * align(4 * len(node.inputs))
+    unary = _OPERATOR_RAM + _TENSOR_RAM + _UNARY_RAM
+    return size + _extra_operators(graph, node) * unary
 
 
 def _kernel_size(graph: LayerGraph, node: Node) -> int:
     return math.prod(kernel_shape(node, graph.in_shapes(node)[0]))
+
+
+def _constants_flash(kernel_size: int, node: Node) -> int:
+    """Kernel, bias, and their scales and shared zero points: one a channel, for dense one."""
+    scales = 1 if node.op == "dense" else node.shape[-1]
+    return align(kernel_size + 4) + align(4 * node.shape[-1] + 4) + 16 * scales
+
+
+def _extra_operators(graph: LayerGraph, node: Node) -> int:
+    """Operators that one node needs besides its own.
+
+    ``concat`` has no activation of its own, and sigmoid and softmax have a scale of their own,
+    which a ``concat`` that reads them cannot keep.
+    """
+    if node.op == "concat":
+        return int(node.activation != "none")
+    if node.op not in ("sigmoid", "softmax") or graph.is_chain:
+        return 0
+    reached = {graph.nodes.index(node)}
+    for i, other in enumerate(graph.nodes):
+        if other.op in _SAME_SCALE and reached & set(other.inputs):
+            if other.op == "concat":
+                return 1
+            reached.add(i)
+    return 0

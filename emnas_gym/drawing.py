@@ -1,15 +1,20 @@
 """What a picture of a network is made of: layers as boxes, costs as gauges, numbers as text.
 
-Nothing here paints. `emnas_gym.rendering` draws these parts while a network grows, a report
-draws them again from plain data (`describe`).
+`emnas_gym.rendering` lays these parts out on a canvas while a network grows; a report draws them
+again from plain data (`describe`).
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+from numpy.typing import NDArray
 
 from emnas_gym.graph import LayerGraph, Node, Shape
 from emnas_gym.measurement import Measurement
@@ -52,6 +57,7 @@ GAUGES = {  # what is shown against budgets, in this order
     "energy_mj": "energy",
 }
 COUNTED = frozenset({"analytic", "emulated-insn"})  # a latency that follows from a count
+Point = tuple[float, float]
 WIDEST = 512  # channels or units at which a box is as wide, or a bar as tall, as it gets
 
 
@@ -183,6 +189,7 @@ class Gauge:
         value: The cost; None where it is not known.
         limit: The budget; None where there is none.
         before: The cost without the last layer; what lies above it is shown as its share.
+        usual: What is usual, where there is no limit to compare with.
         approximate: Whether the value follows from a count, and is shown with ``≈``.
     """
 
@@ -190,6 +197,7 @@ class Gauge:
     value: float | None
     limit: float | None = None
     before: float | None = None
+    usual: float | None = None
     approximate: bool = False
 
     @property
@@ -204,11 +212,16 @@ class Gauge:
 
     @property
     def full(self) -> float:
-        """Value at the right end of the bar: beyond the limit, and beyond the value."""
+        """Value at the right end of the bar: beyond the mark, and beyond the value."""
         value = self.value or 0.0
-        if self.limit is not None:
-            return max(1.25 * self.limit, 1.05 * value)
-        return round_up(value)
+        if self.mark is None:
+            return round_up(value)
+        return max((1.25 if self.limit else 2.0) * self.mark, 1.05 * value)
+
+    @property
+    def mark(self) -> float | None:
+        """Where the bar has its mark: the limit, else what is usual."""
+        return self.usual if self.limit is None else self.limit
 
     @property
     def text(self) -> str:
@@ -219,17 +232,29 @@ class Gauge:
 
     @property
     def limit_text(self) -> str:
-        """The limit with its unit."""
-        return "no limit" if self.limit is None else f"of {quantity(self.name, self.limit)}"
+        """The limit with its unit, else what is usual."""
+        if self.mark is None:
+            return "no limit"
+        return ("usual " if self.limit is None else "of ") + quantity(self.name, self.mark)
 
 
 def gauges(
     values: Mapping[str, float],
     limits: Mapping[str, float],
+    *,
     before: Mapping[str, float] | None = None,
+    usual: Mapping[str, float] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> tuple[Gauge, ...]:
-    """A gauge for each of `GAUGES` that has a value or a limit."""
+    """A gauge for each of `GAUGES` that has a value or a limit.
+
+    Args:
+        values: The costs.
+        limits: The budgets that are set.
+        before: The costs without the last layer.
+        usual: What is usual, shown where there is no limit.
+        provenance: Where each value comes from.
+    """
     shown = [name for name in GAUGES if values.get(name) is not None or name in limits]
     return tuple(
         Gauge(
@@ -237,6 +262,7 @@ def gauges(
             values.get(name),
             limits.get(name),
             (before or {}).get(name),
+            (usual or {}).get(name),
             name == "latency_ms" and (provenance or {}).get(name) in COUNTED,
         )
         for name in shown
@@ -292,3 +318,97 @@ def _scaled(value: float, base: int, units: Sequence[str]) -> str:
     power = min(max(int(math.log(value, base)), 1), len(units))
     scaled = value / base**power
     return f"{scaled:.{1 if scaled < 100 else 0}f} {units[power - 1]}"
+
+
+def mix(colour: str, other: str, share: float) -> str:
+    """A colour with a share of another."""
+    pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round((1 - share) * a + share * b):02x}" for a, b in pairs)
+
+
+class Canvas:
+    """Shapes and text at pixels, y pointing down, painted by matplotlib's Agg.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        ground: Colour of all that is not painted.
+
+    Raises:
+        DependencyNotInstalled: If matplotlib is missing.
+    """
+
+    def __init__(self, width: int, height: int, ground: str) -> None:
+        figure = matplotlib_part("figure").Figure(figsize=(width / 100, height / 100), dpi=100)
+        self._agg = matplotlib_part("backends.backend_agg").FigureCanvasAgg(figure)
+        self._patches = matplotlib_part("patches")
+        self._axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self._axes.set_axis_off()
+        figure.set_facecolor(ground)
+
+    def polygon(self, points: Sequence[Point], fill: str, edge: str = "none") -> None:
+        """A filled polygon."""
+        patch = self._patches.Polygon(points, closed=True, facecolor=fill, edgecolor=edge, lw=0.8)
+        self._axes.add_patch(patch)
+
+    def bar(
+        self, x: float, y: float, width: float, height: float, fill: str, *, behind: bool = False
+    ) -> None:
+        """A filled rectangle."""
+        patch = self._patches.Rectangle((x, y), width, height, facecolor=fill, lw=0)
+        patch.set_zorder(0 if behind else 1)
+        self._axes.add_patch(patch)
+
+    def line(self, points: Sequence[Point], colour: str, width: float = 1.0) -> None:
+        """A polyline, behind all shapes."""
+        xs, ys = zip(*points, strict=True)
+        self._axes.plot(xs, ys, color=colour, lw=width, solid_capstyle="butt", zorder=0.9)
+
+    def dots(self, points: Sequence[Point], colour: str, size: float = 3.0) -> None:
+        """Filled circles of a diameter in points."""
+        xs, ys = zip(*points, strict=True)
+        self._axes.plot(xs, ys, "o", color=colour, ms=size, mew=0)
+
+    def arc(self, start: Point, end: Point, colour: str) -> None:
+        """A curve that leaps over what lies between."""
+        curve = self._patches.FancyArrowPatch(
+            start, end, arrowstyle="-", connectionstyle="arc3,rad=-0.3", color=colour, lw=1.2
+        )
+        self._axes.add_patch(curve)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 9.0,
+        colour: str = "#000000",
+        *,
+        bold: bool = False,
+        align: str = "left",
+    ) -> None:
+        """One line of text whose baseline stands at y."""
+        plain = "".join(c if c.isprintable() and ord(c) < 0x2500 else "?" for c in text)
+        weight = "bold" if bold else "normal"
+        self._axes.text(
+            x, y, plain, size=size, color=colour, weight=weight, ha=align, parse_math=False
+        )
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """All that was painted, shape (height, width, 3)."""
+        self._agg.draw()
+        return np.array(self._agg.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
+
+
+def matplotlib_part(module: str) -> Any:  # noqa: ANN401
+    """Imports a module of matplotlib.
+
+    Raises:
+        DependencyNotInstalled: If matplotlib is missing.
+    """
+    try:
+        return importlib.import_module(f"matplotlib.{module}")
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            "matplotlib is not installed, run `pip install 'emnas-gym[render]'`"
+        ) from error

@@ -175,13 +175,12 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         if self._cursor is None or self._over:
             raise IllegalAction("the episode is over: call reset() before the next step")
         if not self.action_space.contains(action) and not self._is_token(action):
-            raise IllegalAction(
-                f"action {action!r} is outside 0 … {self.problem.space.num_tokens}"
-            )
+            raise IllegalAction(f"action {action!r} is outside 0 … {self.problem.space.num_tokens}")
         token = int(action)
         legal = self._table.legal(self._cursor)
         invalid = not (legal == token).any()
         self._steps += 1
+        self.evaluator.count_step(invalid)
         if invalid and self.on_invalid == "end":
             return self._end_illegally(token)
         if invalid and self.on_invalid == "penalise":
@@ -189,10 +188,11 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         if invalid:
             token = int(legal[self.np_random.integers(len(legal))])
         self._table.step(self._cursor, token)
-        reward, terminated, truncated, info = 0.0, self._cursor.done, False, {}
-        if self._cursor.done:
-            reward, terminated, truncated, info = self._measure()
-        return self._answer(reward, terminated, truncated, info | _token_info(token, invalid))
+        info = _token_info(token, invalid)
+        if not self._cursor.done:
+            return self._answer(0.0, False, self._out_of_patience(), info)
+        reward, terminated, truncated, measured = self._measure()
+        return self._answer(reward, terminated, truncated, measured | info)
 
     def _is_token(self, action: object) -> bool:
         whole = isinstance(action, int) and not isinstance(action, bool)

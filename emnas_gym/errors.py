@@ -22,7 +22,9 @@ class UnknownName(EmNASError, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"unknown {kind} {name!r}{nearest(name, self.known)}" + (f" {hint}" if hint else ""))
+        super().__init__(
+            f"unknown {kind} {name!r}{nearest(name, self.known)}" + (f" {hint}" if hint else "")
+        )
 
 
 class BackendMissing(EmNASError, ImportError):

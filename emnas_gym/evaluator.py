@@ -100,6 +100,9 @@ class Evaluator(ABC):
     def count_episode(self) -> None:  # noqa: B027
         """Told by an environment that an episode has ended; only a ledger counts."""
 
+    def count_step(self, invalid: bool) -> None:  # noqa: B027
+        """Told by an environment of each step, and whether its token was illegal."""
+
     def close(self) -> None:  # noqa: B027
         """Releases processes and ports."""
 

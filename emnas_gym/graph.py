@@ -261,7 +261,9 @@ class GraphBuilder:
             raise ShapeError(f"no operation {op!r} with activation {activation!r} on {inputs}")
         name = f"{op}_{len(self.nodes)}"
         self.nodes.append(
-            Node(name, op, inputs, shape, kernel, stride, padding, pads, activation, batch_norm, rate)
+            Node(
+                name, op, inputs, shape, kernel, stride, padding, pads, activation, batch_norm, rate
+            )
         )
         return len(self.nodes) - 1
 

@@ -92,7 +92,9 @@ class History:
             (
                 _text(row.tokens),
                 _text(row.canonical),
-                None if isinstance(row.result, EvaluationError) else json.dumps(row.result.to_json()),
+                None
+                if isinstance(row.result, EvaluationError)
+                else json.dumps(row.result.to_json()),
                 str(row.result) if isinstance(row.result, EvaluationError) else None,
                 row.reward,
                 row.batch,
@@ -108,7 +110,8 @@ class History:
 
     def rows(self) -> Iterator[Row]:
         """All evaluations in order."""
-        query = "SELECT tokens, canonical, measurement, error, reward, batch FROM evaluations ORDER BY id"
+        columns = "tokens, canonical, measurement, error, reward, batch"
+        query = f"SELECT {columns} FROM evaluations ORDER BY id"
         for tokens, canonical, measurement, error, reward, batch in self._db.execute(query):
             result = (
                 EvaluationError(error)
@@ -121,8 +124,11 @@ class History:
         """Exports one JSON object per evaluation."""
         with path.open("w", encoding="utf-8") as file:
             for row in self.rows():
-                failed = isinstance(row.result, EvaluationError)
-                content = {"error": str(row.result)} if failed else row.result.to_json()
+                content = (
+                    {"error": str(row.result)}
+                    if isinstance(row.result, EvaluationError)
+                    else row.result.to_json()
+                )
                 line = {"tokens": row.tokens, "reward": row.reward, "batch": row.batch} | content
                 file.write(json.dumps(line) + "\n")
 

@@ -53,7 +53,7 @@ class Ledger(Evaluator):
         self.domain = evaluator.domain
         self.history = History(path, {"problem": problem.to_json()} | (about or {}))
         self.rows: list[Row] = []
-        self.episodes = 0
+        self.episodes = self.steps = self.invalid_steps = 0
         self._stored = list(self.history.rows())
         self._known = {row.canonical: row.result for row in self._stored}
         self._batches = 0
@@ -71,7 +71,7 @@ class Ledger(Evaluator):
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is left, or so many episodes ended without a network that none will come."""
+        """Whether nothing is left, or too many episodes ended without a network."""
         return self.remaining <= 0 or self.episodes >= EPISODES_PER_EVALUATION * self.evaluations
 
     @property
@@ -137,6 +137,11 @@ class Ledger(Evaluator):
         """Counts an episode of an environment on this ledger, finished or not."""
         self.episodes += 1
 
+    def count_step(self, invalid: bool) -> None:
+        """Counts a step of an environment on this ledger."""
+        self.steps += 1
+        self.invalid_steps += invalid
+
     def env(self, **keywords: Any) -> EmNASEnv:  # noqa: ANN401
         """An environment that evaluates here; its episodes truncate once the ledger is spent.
 
@@ -157,7 +162,7 @@ class Ledger(Evaluator):
         )
 
     def vec_env(self, count: int, **keywords: Any) -> SyncVectorEnv:  # noqa: ANN401
-        """Several environments on this ledger as one, reset within the step that ends an episode."""
+        """Several environments on this ledger as one, reset in the step that ends an episode."""
         makers = [lambda: self.env(**keywords) for _ in range(count)]
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 

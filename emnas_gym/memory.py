@@ -7,6 +7,7 @@ operation's input and output. Graphs with branches use TensorFlow Lite Micro's g
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from emnas_gym.graph import LayerGraph
@@ -44,7 +45,7 @@ def plan_arena(graph: LayerGraph, bytes_per_element: int = 1) -> ArenaPlan:
 
 
 def _alternate(sizes: list[int]) -> ArenaPlan:
-    pairs = zip(sizes, sizes[1:], strict=False)
+    pairs = itertools.pairwise(sizes)
     head = max((a + b for a, b in pairs), default=sizes[0])
     offsets = [0 if i % 2 == 0 else head - size for i, size in enumerate(sizes)]
     return ArenaPlan(tuple(offsets), head)

@@ -115,7 +115,8 @@ class SearchSpace(Grammar):
         """
         if self.size(length) > ENUMERABLE:
             raise InfeasibleBudgets(
-                f"{self.name} has {self.size(length):,} sequences; over {ENUMERABLE:,} are not enumerated"
+                f"{self.name} has {self.size(length):,} sequences; "
+                f"over {ENUMERABLE:,} are not enumerated"
             )
         table = self.automaton(task, budgets)
         stack: list[tuple[int, ...]] = [()]
@@ -167,7 +168,9 @@ def load_space(name: str | Path) -> SearchSpace:
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
         return SearchSpace(**read_space_file(path))
-    raise UnknownName("space", str(name), space_names(), "A path of a .toml file is understood too.")
+    raise UnknownName(
+        "space", str(name), space_names(), "A path of a .toml file is understood too."
+    )
 
 
 def resolve_space(space: str | Path | SearchSpace) -> SearchSpace:

@@ -60,7 +60,9 @@ class _Reader:
         shortest = self.integer(data["min_layers"], "min_layers")
         longest = self.integer(data["max_layers"], "max_layers")
         if not 2 <= shortest <= longest:
-            raise self.fail("max_layers", f"2 <= min_layers <= max_layers, not {shortest}, {longest}")
+            raise self.fail(
+                "max_layers", f"2 <= min_layers <= max_layers, not {shortest}, {longest}"
+            )
         specs = self.tokens(data["tokens"])
         first, after = self.rules(data["rules"])
         if not any(spec.kind in first for spec in specs):
@@ -106,7 +108,9 @@ class _Reader:
     def tokens(self, groups: object) -> tuple[LayerSpec, ...]:
         if not isinstance(groups, list) or not groups:
             raise self.fail("tokens", "is one or more [[tokens]] tables")
-        specs = [spec for i, group in enumerate(groups) for spec in self.group(group, f"tokens[{i}].")]
+        specs = [
+            spec for i, group in enumerate(groups) for spec in self.group(group, f"tokens[{i}].")
+        ]
         if [spec.kind for spec in specs].count("output") != 1 or specs[-1].kind != "output":
             raise self.fail("tokens", "the last token, and no other, is of kind output")
         if len(specs) > MAX_TOKENS:
@@ -131,8 +135,9 @@ class _Reader:
 
     def column(self, key: str, value: object, where: str) -> list[Any]:
         if key == "pads":
-            several = isinstance(value, list) and value and isinstance(value[0], list)
-            return [self.pads(item, where) for item in (value if several else [value])]  # type: ignore[union-attr]
+            rows = value if isinstance(value, list) and value else [value]
+            several = isinstance(rows[0], list)
+            return [self.pads(item, where) for item in (rows if several else [value])]
         items = value if isinstance(value, list) else [value]
         if not items:
             raise self.fail(where, "the list is empty")
@@ -154,7 +159,7 @@ class _Reader:
         return value
 
     def pads(self, value: object, where: str) -> tuple[int, ...]:
-        whole = isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
-        if not whole or len(value) != 4:  # type: ignore[arg-type]
+        sides = value if isinstance(value, list) else []
+        if len(sides) != 4 or not all(type(v) is int and v >= 0 for v in sides):
             raise self.fail(where, f"is [top, bottom, left, right], not {value!r}")
-        return tuple(value)  # type: ignore[arg-type]
+        return tuple(sides)

@@ -1,4 +1,4 @@
-"""Imports packages of optional extras when they are used, and names the command if they are not there."""
+"""Imports optional packages when they are used; one that is missing is an error with a command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ import importlib
 from types import ModuleType
 
 from emnas_gym.errors import BackendMissing
-
-EXTRAS = {  # first part of a module's name -> the extra that installs it
-    "ai_edge_litert": "litert",
-    "flatbuffers": "litert",
-    "ethosu": "vela",
-    "serial": "serial",
-}
+from emnas_gym.registry import EXTRAS
 
 
 def load(module: str) -> ModuleType:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from emnas_gym.errors import BackendMissing
+from hardware.captured import captured
 from hardware.errors import ModelFileError
 from hardware.extras import advice
 from hardware.model_file import check_content
@@ -55,6 +57,14 @@ def backend() -> Backend:
         raise BackendMissing(missing) from None
 
 
+def _kernels(reference: bool, keep_activations: bool) -> Any:  # noqa: ANN401
+    """Which kernels run: activations that a delegate computes inside itself cannot be kept."""
+    kinds = backend().module.OpResolverType
+    if reference:
+        return kinds.BUILTIN_REF
+    return kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_activations else kinds.AUTO
+
+
 class Model:
     """A loaded model with one input and one output.
 
@@ -69,6 +79,8 @@ class Model:
         BackendMissing: If no interpreter is installed.
     """
 
+    _announced: ClassVar[bool] = False  # the interpreter announces its delegate once a process
+
     def __init__(
         self,
         content: bytes,
@@ -77,25 +89,20 @@ class Model:
         keep_activations: bool = False,
     ) -> None:
         check_content(content)
-        module = backend().module
-        kinds = module.OpResolverType
-        if reference:
-            kind = kinds.BUILTIN_REF
-        elif keep_activations:
-            kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        else:
-            kind = kinds.AUTO
+        delegated = not (reference or keep_activations)
+        quiet = captured(2) if delegated and not Model._announced else nullcontext()
+        Model._announced |= delegated
         try:
-            with warnings.catch_warnings():
+            with quiet, warnings.catch_warnings():
                 # keeping activations costs memory, which the interpreter warns of
                 warnings.simplefilter("ignore", UserWarning)
-                self._interpreter = module.Interpreter(
+                self._interpreter = backend().module.Interpreter(
                     model_content=content,
                     num_threads=threads,
-                    experimental_op_resolver_type=kind,
+                    experimental_op_resolver_type=_kernels(reference, keep_activations),
                     experimental_preserve_all_tensors=keep_activations,
                 )
-            self._interpreter.allocate_tensors()
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelFileError(f"the interpreter refuses the model: {error}") from error
         inputs = self._interpreter.get_input_details()
@@ -112,7 +119,8 @@ class Model:
     @property
     def input_dtype(self) -> np.dtype[Any]:
         """Type of the input's numbers."""
-        return np.dtype(self._input["dtype"])
+        dtype: np.dtype[Any] = np.dtype(self._input["dtype"])
+        return dtype
 
     def invoke(self) -> None:
         """Runs once on whatever the input holds; what latency measurements time.
@@ -151,10 +159,8 @@ class Model:
             (N, classes) float32.
         """
         scale, zero_point = self._output["quantization"]
-        outputs = self.raw(self.quantize(images))
-        if scale == 0:
-            return outputs.astype(np.float32)
-        return ((outputs.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+        outputs: Array = self.raw(self.quantize(images)).astype(np.float32)
+        return outputs if scale == 0 else (outputs - zero_point) * np.float32(scale)
 
     def quantize(self, images: Array) -> Array:
         """Images in the numbers of the input; unchanged values for a float model."""
@@ -162,8 +168,9 @@ class Model:
         if scale == 0:
             return np.asarray(images, self.input_dtype)
         limits = np.iinfo(self.input_dtype)
-        integers = np.rint(np.asarray(images, np.float32) / np.float32(scale)) + zero_point
-        return np.clip(integers, limits.min, limits.max).astype(self.input_dtype)
+        steps: Array = np.rint(np.asarray(images, np.float32) / np.float32(scale))
+        integers: Array = np.clip(steps + zero_point, limits.min, limits.max)
+        return integers.astype(self.input_dtype)
 
     def activation_ranges(self, images: Array, count: int) -> Array:
         """Least and largest value of the first ``count`` tensors over all images.

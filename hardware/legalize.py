@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from emnas_gym.graph import LayerGraph, Node
 
-SAME_SCALE = frozenset({"pad", "max_pool2d", "avg_pool2d", "concat"})  # int8 out counts as in
+# int8 output counts in the steps of the input; for a lone relu6 TensorFlow Lite Micro takes it so
+SAME_SCALE = frozenset({"pad", "max_pool2d", "avg_pool2d", "concat", "relu", "relu6"})
 FIXED_SCALE = frozenset({"sigmoid", "softmax"})  # int8 output is 1/256, -128 by definition
 
 

@@ -18,8 +18,8 @@ from hardware.program import Array, Quantization, Tensor
 
 LOWEST, HIGHEST = -128, 127
 PROBABILITY = Quantization.of(1 / 256, LOWEST)  # what kernels demand of sigmoid and softmax
-DEAD_RANGE = 1e-9  # a tensor whose values all lie closer together carries nothing
-MOST_STEPS = 128.0  # output steps that one step of the inputs may make: more cannot be resolved
+DEAD_RANGE = 1e-5  # less carries nothing, and relu6's bound must fit 32 bits in its steps
+MOST_STEPS = 64.0  # output steps that one step of the inputs may make: more cannot be resolved
 LEAST_STEPS = 2.0**-20  # the finest product kernels can still shift into the output's steps
 BIAS_LIMIT = 2.0**30  # leaves the accumulator room for the sum
 
@@ -35,11 +35,12 @@ def quantize_activations(
         linears: Folded kernels by node name.
     """
     groups = scale_groups(nodes)
-    fixed = [node.op in FIXED_SCALE for node in nodes]
     bounds = _group_bounds(nodes, groups, ranges)
+    for node, group in zip(nodes, groups, strict=True):
+        if node.op in FIXED_SCALE:
+            bounds[group] = 0.0, PROBABILITY.scale * (HIGHEST - LOWEST)
     _widen(nodes, groups, bounds, linears)
-    fixed_groups = {g for g, is_fixed in zip(groups, fixed, strict=True) if is_fixed}
-    return [PROBABILITY if g in fixed_groups else from_range(*bounds[g]) for g in groups]
+    return [from_range(*bounds[group]) for group in groups]
 
 
 def from_range(low: float, high: float) -> Quantization:
@@ -100,12 +101,11 @@ def _group_bounds(nodes: Sequence[Node], groups: Sequence[int], ranges: Array) -
 def _widen(
     nodes: Sequence[Node], groups: Sequence[int], bounds: Array, linears: Mapping[str, Linear]
 ) -> None:
-    """Widens ranges that are so narrow that one step of the inputs is far more than they hold.
+    """Widens ranges that are so narrow that one step of the inputs is more than they hold.
 
-    Kernels shift a product into the output's steps and only have so many bits for it. Two sweeps,
-    since widening one range may ask for another; what is left after them saturates.
+    Such outputs are dead, but kernels have only so many bits to shift a product into their steps.
+    Two sweeps, since widening one range may ask for another.
     """
-    span = HIGHEST - LOWEST
     for _ in range(2):
         for node, group in zip(nodes, groups, strict=True):
             reads = [from_range(*bounds[groups[i]]).scale for i in node.inputs]
@@ -114,6 +114,6 @@ def _widen(
                 step *= float(linears[node.name].peaks.max()) / HIGHEST
             elif node.op != "add":
                 continue
-            least = span * step / MOST_STEPS
-            if bounds[group, 1] - bounds[group, 0] < least:
-                bounds[group, 1] = bounds[group, 0] + least
+            span = step * (HIGHEST - LOWEST)
+            if bounds[group, 1] - bounds[group, 0] < span / MOST_STEPS:
+                bounds[group, 1] = bounds[group, 0] + span

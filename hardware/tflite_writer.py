@@ -46,7 +46,7 @@ def write_tflite(program: Program) -> bytes:
 
 
 def _aligned_builder() -> Any:  # noqa: ANN401
-    """A builder whose tables all start at multiples of four, so that equal ones have equal sizes."""
+    """A builder whose tables all start at multiples of four, so that like ones take like space."""
     base: Any = load("flatbuffers").Builder
 
     class AlignedBuilder(base):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from predictors.training import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Estimates performance: collects tables of trained networks, fits surrogates, shows their worth.",
+    help="Estimate performance: collect tables, fit surrogates, see what they are worth.",
 )
 console = Console(stderr=True)
 
@@ -44,9 +44,18 @@ def collect_command(
 ) -> None:
     """Draws networks, really trains them, and stores one row a training."""
     chosen, data, recipe = load_space(space), load(task), Recipe(epochs=epochs)
-    about = {"space": chosen.fingerprint, "task": data.task.name, "recipe": json.dumps(recipe.to_json())}
+    about = {
+        "space": chosen.fingerprint,
+        "task": data.task.name,
+        "recipe": json.dumps(recipe.to_json()),
+    }
     todo = list(jobs(draw(chosen, data.task, limit, seed)))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
         done = store.done()
         left = sum((job.tokens, job.seed) not in done for job in todo)

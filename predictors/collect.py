@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from emnas_gym.tasks import Task
 from predictors.datasets import Dataset, load
 from predictors.store import TableStore, Tokens, Training
 from predictors.training import Recipe, train
+from predictors.workers import make_pool
 
 REPEATED = 13  # every thirteenth network is trained with five seeds, for the noise floor
 SEEDS = 5
@@ -101,9 +101,7 @@ def collect(
     """
     done = store.done()
     open_jobs = iter([job for job in todo if (job.tokens, job.seed) not in done])
-    context = multiprocessing.get_context("spawn")
-    initial = (space, data.task, source, recipe)
-    with ProcessPoolExecutor(workers, context, _start_worker, initial) as pool:
+    with make_pool(workers, _start_worker, (space, data.task, source, recipe)) as pool:
         try:
             _drain(pool, open_jobs, store, workers, advance)
         except BaseException:
@@ -146,9 +144,6 @@ _worker: _Worker | None = None
 
 
 def _start_worker(space: SearchSpace, task: Task, source: str, recipe: Recipe) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
     global _worker
     _worker = _Worker(space, task, load(source, task.input_shape[0]), recipe)
 

@@ -14,7 +14,9 @@ from emnas_gym.tasks import DIGITS, TASKS, Task
 
 SPLIT_SEED = 20_250
 SHARES = (0.6, 0.2, 0.2)  # train, validation, test
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+)
 MIN_PER_CLASS = 5  # three for training, one each for validation and test
 MAX_BYTES = 2 << 30  # of decoded images: a size from outside is never trusted
 
@@ -105,9 +107,7 @@ def split(task: Task, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ())
         for part, chosen in zip(parts, np.split(rows, [a, b]), strict=True):
             part.extend(chosen.tolist())
     train, valid, test = (rng.permutation(np.array(part, dtype=np.int64)) for part in parts)
-    return Dataset(
-        task, x[train], y[train], x[valid], y[valid], x[test], y[test], notes
-    )
+    return Dataset(task, x[train], y[train], x[valid], y[valid], x[test], y[test], notes)
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
@@ -184,7 +184,9 @@ def _from_folder(folder: Path, size: int) -> Dataset:
         raise DatasetError(f"{folder}: {len(files)} pictures of {size}×{size} are more than 2 GiB")
     arrays, labels, notes = _read_pictures(files, size)
     if not arrays:
-        raise DatasetError(f"{folder}: none of {len(files)} pictures could be read; first: {notes[0]}")
+        raise DatasetError(
+            f"{folder}: none of {len(files)} pictures could be read; first: {notes[0]}"
+        )
     return from_arrays(str(folder), np.stack(arrays), np.array(labels), notes)
 
 
@@ -206,7 +208,13 @@ def _read_pictures(
                 picture = opened.convert("L" if grey else "RGB")
                 pictures.append(picture.resize((size, size), Image.Resampling.BILINEAR))
                 labels.append(label)
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+        ) as error:
             unreadable.append(f"{path.name} ({error})")
     greys = sum(p.mode == "L" for p in pictures)
     mode = "L" if greys == len(pictures) else "RGB"

@@ -48,8 +48,10 @@ class GraphNetwork(nn.Module):
         """The operation of a node without its activation: the pre-activation."""
         x = read[0]
         if node.op in WEIGHTED:
-            x = self.layers[node.name](x.flatten(1) if node.op == "dense" else _padded(x, node, 0.0))
-            return self.norms[node.name](x) if node.batch_norm else x
+            x = self.layer(node).forward(
+                x.flatten(1) if node.op == "dense" else _padded(x, node, 0.0)
+            )
+            return self.norm(node).forward(x) if node.batch_norm else x
         if node.op == "pad":
             return _padded(x, node, 0.0)
         if node.op == "mean":
@@ -86,12 +88,9 @@ class GraphNetwork(nn.Module):
             else:
                 kernel = _columns_hwc(kernel, self._read_shape(node))
             state[f"{node.name}/kernel"] = kernel.numpy().copy()
-            state[f"{node.name}/bias"] = layer.bias.detach().numpy().copy()
-            if node.batch_norm:
-                norm = self.norms[node.name]
-                parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-                for name, part in zip(("gamma", "beta", "mean", "variance"), parts, strict=True):
-                    state[f"{node.name}/{name}"] = part.detach().numpy().copy()
+            state[f"{node.name}/bias"] = _bias(layer).detach().numpy().copy()
+            for name, part in self._norm_parts(node).items():
+                state[f"{node.name}/{name}"] = part.detach().numpy().copy()
         return state
 
     @torch.no_grad()
@@ -114,22 +113,47 @@ class GraphNetwork(nn.Module):
             else:
                 kernel = _columns_chw(kernel, self._read_shape(node))
             layer.weight.copy_(kernel)
-            layer.bias.copy_(torch.from_numpy(weights[f"{node.name}/bias"]))
-            if node.batch_norm:
-                norm = self.norms[node.name]
-                parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-                for name, part in zip(("gamma", "beta", "mean", "variance"), parts, strict=True):
-                    part.copy_(torch.from_numpy(weights[f"{node.name}/{name}"]))
+            _bias(layer).copy_(torch.from_numpy(weights[f"{node.name}/bias"]))
+            for name, part in self._norm_parts(node).items():
+                part.copy_(torch.from_numpy(weights[f"{node.name}/{name}"]))
+
+    def layer(self, node: Node) -> nn.Conv2d | nn.Linear:
+        """The linear part of a weighted node."""
+        layer = self.layers[node.name]
+        assert isinstance(layer, (nn.Conv2d, nn.Linear))
+        return layer
+
+    def norm(self, node: Node) -> nn.BatchNorm2d:
+        """The batch norm of a node."""
+        norm = self.norms[node.name]
+        assert isinstance(norm, nn.BatchNorm2d)
+        return norm
 
     def _weighted(self) -> Iterator[tuple[Node, nn.Conv2d | nn.Linear]]:
         for node in self.graph:
             if node.op in WEIGHTED:
-                layer = self.layers[node.name]
-                assert isinstance(layer, (nn.Conv2d, nn.Linear))
-                yield node, layer
+                yield node, self.layer(node)
+
+    def _norm_parts(self, node: Node) -> dict[str, Tensor]:
+        if not node.batch_norm:
+            return {}
+        norm = self.norm(node)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        return {
+            "gamma": norm.weight,
+            "beta": norm.bias,
+            "mean": norm.running_mean,
+            "variance": norm.running_var,
+        }
 
     def _read_shape(self, node: Node) -> tuple[int, ...]:
         return self.graph.in_shapes(node)[0]
+
+
+def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _layer(node: Node, in_shape: tuple[int, ...]) -> nn.Module:
@@ -150,7 +174,9 @@ def _average_pool(x: Tensor, node: Node) -> Tensor:
     area = node.kernel[0] * node.kernel[1]
     total = functional.avg_pool2d(_padded(x, node, 0.0), node.kernel, node.stride) * area
     ones = torch.ones_like(x[:1, :1])
-    return total / (functional.avg_pool2d(_padded(ones, node, 0.0), node.kernel, node.stride) * area)
+    return total / (
+        functional.avg_pool2d(_padded(ones, node, 0.0), node.kernel, node.stride) * area
+    )
 
 
 def _columns_hwc(kernel: Tensor, read: tuple[int, ...]) -> Tensor:

@@ -90,7 +90,10 @@ class TableStore:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Closes the file."""
         self._db.close()
@@ -118,13 +121,15 @@ class TableStore:
         """Stores that a network could not be measured, and why."""
         with self._db:
             self._db.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)", (_text(tokens), seed, stage, reason)
+                "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)",
+                (_text(tokens), seed, stage, reason),
             )
 
     def trainings(self) -> Iterator[Training]:
         """All trainings in the order in which they were stored."""
         for tokens, seed, origin, curve, test, seconds in self._db.execute(
-            "SELECT tokens, seed, origin, curve, test_accuracy, seconds FROM trainings ORDER BY rowid"
+            "SELECT tokens, seed, origin, curve, test_accuracy, seconds "
+            "FROM trainings ORDER BY rowid"
         ):
             yield Training(_tokens(tokens), seed, origin, tuple(json.loads(curve)), test, seconds)
 
@@ -138,7 +143,10 @@ class TableStore:
 
     def done(self) -> set[tuple[Tokens, int]]:
         """Tokens and seeds that were trained or have failed."""
-        query = "SELECT tokens, seed FROM trainings UNION SELECT tokens, seed FROM failures WHERE stage = 'train'"
+        query = (
+            "SELECT tokens, seed FROM trainings "
+            "UNION SELECT tokens, seed FROM failures WHERE stage = 'train'"
+        )
         return {(_tokens(tokens), seed) for tokens, seed in self._db.execute(query)}
 
 

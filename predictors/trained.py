@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from predictors.datasets import Dataset, load
 from predictors.training import Recipe, TrainingResult, train
+from predictors.workers import make_pool
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ class TrainedEvaluator(Evaluator):
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            initial = (self.data, self.recipe)
-            self._pool = ProcessPoolExecutor(self.workers, context, _start_worker, initial)
+            self._pool = make_pool(self.workers, _start_worker, (self.data, self.recipe))
         return self._pool
 
     def close(self) -> None:
@@ -112,9 +110,6 @@ _settings: tuple[Dataset, Recipe] | None = None
 
 
 def _start_worker(data: Dataset, recipe: Recipe) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
     global _settings
     _settings = (data, recipe)
 

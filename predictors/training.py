@@ -23,6 +23,8 @@ from emnas_gym.graph import WEIGHTED, LayerGraph
 from predictors.datasets import Dataset
 from predictors.network import GraphNetwork
 
+CONSTANT = 1e-6  # a pre-activation that varies less carries nothing that scaling could bring out
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -36,9 +38,9 @@ class Recipe:
         init_images: Images by which the weights are initialised.
     """
 
-    epochs: int = 12
+    epochs: int = 15
     batch_size: int = 64
-    learning_rate: float = 8e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 1e-4
     init_images: int = 256
 
@@ -70,7 +72,9 @@ class TrainingResult:
     weights: dict[str, np.ndarray]
 
 
-def train(graph: LayerGraph, data: Dataset, seed: int, recipe: Recipe | None = None) -> TrainingResult:
+def train(
+    graph: LayerGraph, data: Dataset, seed: int, recipe: Recipe | None = None
+) -> TrainingResult:
     """Trains a network from scratch; equal arguments give equal bits.
 
     Args:
@@ -132,34 +136,30 @@ def initialise(network: GraphNetwork, images: Tensor) -> None:
             continue
         read = [outputs[i] for i in node.inputs]
         if node.op in WEIGHTED and not node.batch_norm:
-            _orthogonal(network.layers[node.name])
             _standardise(network, index, read, 2.0 if index in sigmoid_after else 1.0)
         outputs.append(network.activate(node, network.linear(node, read)))
 
 
-def _orthogonal(layer: torch.nn.Module) -> None:
-    assert isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))
+def _standardise(network: GraphNetwork, index: int, read: list[Tensor], variance: float) -> None:
+    """Orthogonal weights, scaled and shifted so that the pre-activation has the variance."""
+    node = network.graph.nodes[index]
+    layer = network.layer(node)
+    assert layer.bias is not None
     torch.nn.init.orthogonal_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
-
-
-def _standardise(network: GraphNetwork, index: int, read: list[Tensor], variance: float) -> None:
-    node = network.graph.nodes[index]
-    layer = network.layers[node.name]
-    assert isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))
     before = network.linear(node, read)
     axes = [d for d in range(before.dim()) if d != 1]
-    centred = before - before.mean(dim=axes, keepdim=True)
-    scale = math.sqrt(variance) / max(float(centred.std()), 1e-6)
-    layer.weight.mul_(scale)
+    spread = float((before - before.mean(dim=axes, keepdim=True)).std())
+    if spread > CONSTANT:
+        layer.weight.mul_(math.sqrt(variance) / spread)
     layer.bias.copy_(-network.linear(node, read).mean(dim=axes))
 
 
 def _fit(
     network: GraphNetwork, x: Tensor, y: Tensor, data: Dataset, recipe: Recipe
 ) -> tuple[list[float], list[float]]:
-    optimiser = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+    optimiser = torch.optim.AdamW(  # fused: a third less time on networks as small as these
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     steps = math.ceil(len(x) / recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -169,12 +169,12 @@ def _fit(
     for _ in range(recipe.epochs):
         network.train()
         total = 0.0
-        for rows in torch.randperm(len(x)).split(recipe.batch_size):
+        for rows in torch.randperm(len(x)).split(recipe.batch_size):  # type: ignore[no-untyped-call]
             if network.norms and len(rows) < 2:
                 continue  # batch norm cannot normalise one image
             loss = functional.cross_entropy(network(x[rows]), y[rows])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()

@@ -1,0 +1,66 @@
+# The verbs of the project. On a fresh machine with Python 3.11 and make, `make search` is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+ifneq ($(wildcard ../shared/data),)
+export EMNAS_DATA ?= $(abspath ../shared/data)
+endif
+
+# What `make search` searches; any of them can be given: make search TASK=photos DEVICE=stm32f746zg
+ENV ?= EmNAS-v0
+AGENT ?= reinforce
+EVALUATIONS ?=
+TASK ?=
+DEVICE ?=
+SEED ?= 0
+VERIFY ?= 5
+OUT ?= $(if $(TASK),runs/$(notdir $(patsubst %/,%,$(TASK))),runs/first)
+
+.PHONY: search test check test-all bench format lint types install clean
+
+search: $(STAMP)  ## search, verify the winners by real training, export the best, write the report
+	$(BIN)/python -m benchmarks search --env $(ENV) --agent $(AGENT) --seed $(SEED) \
+	  --verify $(VERIFY) --out $(OUT) $(if $(EVALUATIONS),--evaluations $(EVALUATIONS)) \
+	  $(if $(TASK),--task $(TASK)) $(if $(DEVICE),--device $(DEVICE))
+
+test: $(STAMP)  ## the tests, under ten minutes on two cores
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(STAMP)  ## the slow tests as well
+	$(BIN)/python -m pytest -n 2
+
+check: $(STAMP) lint types test  ## all that a change must pass
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## every number of README and docs, resumable
+	$(BIN)/python -m predictors evaluate --json > docs/predictors.json
+	$(BIN)/python -m benchmarks run first --json > docs/first.json
+
+install: $(STAMP)
+
+# CPU torch comes first and alone: the pinned build keeps pip from fetching another one with it.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] < (3, 11))" \
+	  || { echo "EmNAS Gym needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	-$(BIN)/python -m pip install -q -c constraints.txt --pre tflite-micro
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

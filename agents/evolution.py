@@ -1,0 +1,137 @@
+"""Regularised evolution: the fittest of a few is mutated, the oldest dies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from agents.base import Agent, Config
+from emnas_gym.automaton import Automaton
+from emnas_gym.ledger import Ledger
+from emnas_gym.problem import Problem
+from emnas_gym.space import SAMPLERS, sample_tokens
+from emnas_gym.variation import crossover, mutate
+
+Tokens = tuple[int, ...]
+TRIES = 20  # children drawn before a repeat is accepted
+
+
+@dataclass(frozen=True)
+class EvolutionConfig(Config):
+    """Hyperparameters of `RegularisedEvolution`."""
+
+    population: int = 64
+    """Networks alive; the first ones are drawn at random."""
+
+    tournament: int = 16
+    """Networks drawn for a tournament, whose fittest becomes the parent."""
+
+    crossover: float = 0.0
+    """Probability that a child has a second parent, joined at one point before its mutation."""
+
+    sampler: str = "uniform-length"
+    """How the first population is drawn."""
+
+    batch: int = 1
+    """Children made from one population and measured together, e.g. one a board."""
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        self.require(self.population >= 2, "population is 2 or more")
+        self.require(self.tournament >= 1, "tournament is 1 or more")
+        self.require(0.0 <= self.crossover <= 1.0, "crossover is a probability")
+        self.require(self.sampler in SAMPLERS, f"sampler is one of {', '.join(SAMPLERS)}")
+        self.require(self.batch >= 1, "batch is 1 or more")
+
+
+@dataclass(frozen=True)
+class Individual:
+    """A network that was measured.
+
+    Attributes:
+        birth: Its number among all that were born.
+        tokens: Its layers.
+        fitness: Its reward.
+    """
+
+    birth: int
+    tokens: Tokens
+    fitness: float
+
+
+class Population:
+    """The networks alive, oldest first.
+
+    Args:
+        size: How many live at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.alive: deque[Individual] = deque()
+
+    def add(self, individual: Individual) -> Individual | None:
+        """Adds the youngest; returns the oldest, which dies, once there are too many."""
+        self.alive.append(individual)
+        return self.alive.popleft() if len(self.alive) > self.size else None
+
+    def tournament(self, size: int, rng: np.random.Generator) -> Individual:
+        """The fittest of some drawn with replacement (Real et al. 2019, algorithm 1).
+
+        Of P networks of different fitness the r-th fittest wins among S drawn ones with
+        probability ((P − r + 1)^S − (P − r)^S) / P^S.
+        """
+        drawn = rng.integers(len(self.alive), size=size)
+        return max((self.alive[int(i)] for i in drawn), key=lambda one: one.fitness)
+
+
+class RegularisedEvolution(Agent):
+    """Aging evolution (Real et al. 2019, "Regularized evolution for image classifier search").
+
+    A child is its parent after one edit: a layer replaced, inserted or deleted. A child that was
+    measured before is drawn again, up to `TRIES` times.
+    """
+
+    name: ClassVar[str] = "evolution"
+    summary: ClassVar[str] = "Regularised evolution: tournament, one mutation, the oldest dies."
+    config_type = EvolutionConfig
+
+    def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
+        config, rng, table = self.config, np.random.default_rng(seed), problem.automaton
+        population, seen = Population(config.population), set[Tokens]()
+
+        def measure(born: Sequence[Tokens]) -> None:
+            birth = ledger.count
+            results = ledger.evaluate([problem.space.architecture(tokens) for tokens in born])
+            for i, (tokens, result) in enumerate(zip(born, results, strict=True)):
+                seen.add(problem.space.canonical_tokens(tokens))
+                population.add(Individual(birth + i, tokens, ledger.reward(result)))
+
+        def child() -> Tokens:
+            for _ in range(TRIES):
+                tokens = self._parent(population, table, rng)
+                tokens = mutate(table, tokens, rng)
+                if problem.space.canonical_tokens(tokens) not in seen:
+                    break
+            return tokens
+
+        measure([sample_tokens(table, rng, config.sampler) for _ in range(config.population)])
+        while not ledger.spent:
+            measure([child() for _ in range(config.batch)])
+            fitness = [individual.fitness for individual in population.alive]
+            self._report(ledger, evolution__mean_fitness=float(np.mean(fitness)))
+
+    def _parent(
+        self, population: Population, table: Automaton, rng: np.random.Generator
+    ) -> Tokens:
+        """The winner of a tournament, or what it gives when crossed with another winner."""
+        config = self.config
+        mother = population.tournament(config.tournament, rng).tokens
+        if rng.random() >= config.crossover:
+            return mother
+        father = population.tournament(config.tournament, rng).tokens
+        return crossover(table, mother, father, rng) or mother

@@ -1,0 +1,34 @@
+"""How a policy starts with networks of about uniform length.
+
+Uniform legal tokens end a network with one choice among hundreds: nearly all would have the
+largest length. If n of the feasible lengths are still ahead, ending with probability 1/n makes
+every length equally likely.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.automaton import Automaton
+from emnas_gym.grammar import Grammar, Mode
+
+NEVER, ALWAYS = 1e-6, 1.0 - 1e-6  # probabilities with finite logits
+
+
+def end_probability(table: Automaton) -> NDArray[np.float64]:
+    """Probability of the end token after each number of layers, shape (max_layers,)."""
+    lengths = np.array(table.feasible_lengths)
+    placed = np.arange(table.max_layers)
+    ahead = (lengths[None] > placed[:, None]).sum(axis=1)
+    ends_here = np.isin(placed + 1, lengths)
+    hazard: NDArray[np.float64] = np.where(ends_here, 1.0 / np.maximum(ahead, 1), 0.0)
+    return np.clip(hazard, NEVER, ALWAYS)
+
+
+def logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(p / (1 − p))."""
+    odds: NDArray[np.float64] = np.log(probability) - np.log1p(-probability)
+    return odds

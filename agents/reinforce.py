@@ -1,0 +1,240 @@
+"""REINFORCE over token sequences: an autoregressive policy, masked, with a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Agent, Config
+from agents.determinism import seeded
+from agents.parameters import load_parameters, save_parameters
+from agents.token_policy import TokenPolicy
+from emnas_gym.env import EmNASEnv
+from emnas_gym.ledger import Ledger
+from emnas_gym.problem import Problem
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(Config):
+    """Hyperparameters of `Reinforce`. Schedules count evaluations, not shares of the budget."""
+
+    batch: int = 16
+    """Episodes of an update, played in lock-step."""
+
+    learning_rate: float = 0.005
+    """Step size of Adam."""
+
+    entropy: float = 0.05
+    """Weight of the entropy bonus at the start."""
+
+    entropy_half_life: float = 300.0
+    """Evaluations after which the weight of the entropy bonus has halved."""
+
+    baseline_decay: float = 0.0
+    """Share of the earlier baseline that stays; 0 is the mean of the batch alone."""
+
+    imitation: float = 0.2
+    """Weight of the likelihood of the best networks so far; 0 is pure REINFORCE."""
+
+    elite: int = 16
+    """Number of best networks so far that are imitated."""
+
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+
+    hidden: int = 64
+    """Width of the recurrent state."""
+
+    width: int = 32
+    """Width of token embeddings and keys."""
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        self.require(self.batch >= 2, "batch is 2 or more: a baseline needs something to compare")
+        self.require(self.learning_rate > 0, "learning_rate is above 0")
+        self.require(self.entropy >= 0, "entropy is 0 or more")
+        self.require(self.entropy_half_life > 0, "entropy_half_life is above 0")
+        self.require(0 <= self.baseline_decay < 1, "baseline_decay lies in 0 … 1, 1 excluded")
+        self.require(self.imitation >= 0, "imitation is 0 or more")
+        self.require(self.elite >= 1, "elite is 1 or more")
+        self.require(self.clip > 0, "clip is above 0")
+        self.require(min(self.hidden, self.width) >= 1, "hidden and width are 1 or more")
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Finished episodes, equally long by padding: after the end token 0 is the only legal one."""
+
+    tokens: Tensor  # (B, T) int64
+    masks: Tensor  # (B, T, K + 1) bool
+    rewards: Tensor  # (B,) float64
+
+
+class Reinforce(Agent):
+    """Policy gradient with a baseline over whole networks (Williams 1992; Zoph and Le 2017).
+
+    Every network is one episode with one reward, so every token of it has the same advantage; no
+    reward flows between episodes. Beside the gradient, the policy imitates the best networks so
+    far (memory-augmented policy optimisation, Liang et al. 2018; Abolafia et al. 2018).
+
+    Attributes:
+        policy_: The policy of the last search.
+    """
+
+    name: ClassVar[str] = "reinforce"
+    summary: ClassVar[str] = "Masked autoregressive policy gradient with a baseline; our own."
+    config_type = ReinforceConfig
+    policy_: TokenPolicy
+
+    def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
+        config: ReinforceConfig = self.config
+        with seeded(seed):
+            self.policy_ = policy = TokenPolicy(problem, config.hidden, config.width)
+            optimizer = torch.optim.Adam(policy.parameters(), config.learning_rate)
+            envs = [ledger.env(observation="ids") for _ in range(config.batch)]
+            elite, baseline = Elite(config.elite), None
+            while not ledger.spent:
+                episodes = play(policy, envs)
+                if ledger.spent:  # the last episodes are cut off
+                    return
+                elite.add(episodes)
+                baseline = moving_average(baseline, episodes.rewards, config.baseline_decay)
+                weight = config.entropy * 0.5 ** (ledger.count / config.entropy_half_life)
+                log_probs = policy(episodes.tokens, episodes.masks)
+                likelihoods = sequence_log_probs(log_probs, episodes.tokens)
+                advantages = normalised_advantages(episodes.rewards, baseline)
+                entropy = mean_entropy(log_probs, episodes.tokens)
+                loss = reinforce_loss(likelihoods, advantages) - weight * entropy
+                if config.imitation:
+                    best = elite.episodes()
+                    imitated = sequence_log_probs(policy(best.tokens, best.masks), best.tokens)
+                    loss = loss - config.imitation * imitated.mean()
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip)
+                optimizer.step()
+                self._report(
+                    ledger,
+                    reinforce__mean_reward=float(episodes.rewards.mean()),
+                    reinforce__entropy=float(entropy),
+                    reinforce__mean_length=float((episodes.tokens > 0).sum(dim=1).double().mean()),
+                    reinforce__gradient_norm=float(norm),
+                )
+
+    def save(self, folder: Path, problem: Problem) -> None:
+        """Writes the parameters of the last search."""
+        save_parameters(folder, self.policy_.state_dict(), self._about(problem))
+
+    def load(self, folder: Path, problem: Problem) -> TokenPolicy:
+        """Reads a policy that `save` wrote.
+
+        Raises:
+            StoreError: If there is none, or it is of another problem or other hyperparameters.
+        """
+        policy = TokenPolicy(problem, self.config.hidden, self.config.width)
+        policy.load_state_dict(load_parameters(folder, self._about(problem)))
+        self.policy_ = policy
+        return policy
+
+    def _about(self, problem: Problem) -> dict[str, object]:
+        return {"agent": self.name, "config": self.config.to_json(), "problem": problem.to_json()}
+
+
+# ----------------------------------------------------------------------------------- the rule
+
+
+def reinforce_loss(likelihoods: Tensor, advantages: Tensor) -> Tensor:
+    """−mean(A · log π), whose gradient is the policy gradient (Williams 1992, theorem 1)."""
+    return -(advantages.to(likelihoods.dtype) * likelihoods).mean()
+
+
+def normalised_advantages(rewards: Tensor, baseline: float) -> Tensor:
+    """(r − b) / σ over the batch; about 0 where all rewards are equal."""
+    deviation = rewards.std(unbiased=False)
+    return (rewards - baseline) / (deviation + 1e-6)
+
+
+def moving_average(before: float | None, rewards: Tensor, decay: float) -> float:
+    """b ← decay · b + (1 − decay) · mean(r); the mean itself at first."""
+    mean = float(rewards.mean())
+    return mean if before is None else decay * before + (1.0 - decay) * mean
+
+
+def sequence_log_probs(log_probs: Tensor, tokens: Tensor) -> Tensor:
+    """log π of whole sequences, shape (B,): the sum over their tokens; padding counts 0."""
+    return log_probs.gather(2, tokens[..., None])[..., 0].sum(dim=1)
+
+
+def mean_entropy(log_probs: Tensor, tokens: Tensor) -> Tensor:
+    """Entropy of the next token, averaged over the positions that were acted on."""
+    acted = (tokens > 0).to(log_probs.dtype)
+    entropy = -(log_probs.exp() * log_probs).sum(dim=2)
+    return (entropy * acted).sum() / acted.sum()
+
+
+# ------------------------------------------------------------------------------------ episodes
+
+
+@torch.no_grad()
+def play(policy: TokenPolicy, envs: Sequence[EmNASEnv]) -> Episodes:
+    """Plays one episode in each environment, all in lock-step: one forward pass a layer.
+
+    Args:
+        policy: Acts; tokens are drawn from torch's global generator.
+        envs: Environments of one problem.
+    """
+    length = envs[0].problem.max_layers
+    mask = torch.from_numpy(np.stack([env.reset()[1]["action_mask"] for env in envs])).bool()
+    over = torch.zeros_like(mask)
+    over[:, 0] = True
+    tokens = torch.zeros(len(envs), length, dtype=torch.long)
+    masks = over[:, None].repeat(1, length, 1)
+    rewards = torch.zeros(len(envs), dtype=torch.float64)
+    running = list(range(len(envs)))
+    last, state = tokens[:, 0], policy.start(len(envs))
+    for placed in range(length):
+        log_probs, state = policy.step(last, state, mask, placed)
+        last = torch.multinomial(log_probs.exp(), 1)[:, 0]
+        tokens[:, placed], masks[:, placed], mask = last, mask, over.clone()
+        for i in list(running):
+            _, reward, terminated, truncated, info = envs[i].step(np.int64(last[i]))
+            rewards[i] = reward
+            mask[i] = torch.from_numpy(info["action_mask"]).bool()
+            if terminated or truncated:
+                running.remove(i)
+        if not running:
+            break
+    return Episodes(tokens, masks, rewards)
+
+
+@dataclass
+class Elite:
+    """The best distinct networks so far.
+
+    Attributes:
+        size: How many.
+        members: Tokens → (reward, tokens, masks), best first.
+    """
+
+    size: int
+    members: dict[tuple[int, ...], tuple[float, Tensor, Tensor]] = field(default_factory=dict)
+
+    def add(self, episodes: Episodes) -> None:
+        """Takes in what is better than the worst member."""
+        rows = zip(episodes.tokens, episodes.masks, episodes.rewards.tolist(), strict=True)
+        for tokens, masks, reward in rows:
+            self.members.setdefault(tuple(tokens.tolist()), (reward, tokens, masks))
+        ranked = sorted(self.members.items(), key=lambda item: -item[1][0])
+        self.members = dict(ranked[: self.size])
+
+    def episodes(self) -> Episodes:
+        """The members as a batch."""
+        rewards, tokens, masks = zip(*self.members.values(), strict=True)
+        scores = torch.tensor(rewards, dtype=torch.float64)
+        return Episodes(torch.stack(tokens), torch.stack(masks), scores)

@@ -1,0 +1,146 @@
+"""The door of `benchmarks`: the main job, suites, and reports."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks.report import write_report
+from benchmarks.search import SearchOptions, headline, run_search
+from benchmarks.setup import make_setup, parse_limits
+from benchmarks.suite import load_suite
+from benchmarks.suite_run import run_suite
+from benchmarks.suite_table import show_suite
+from emnas_gym.door import print_json, run_door
+from emnas_gym.errors import EmNASError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Search end to end, compare agents fairly, write reports. Everything resumes.",
+)
+console = Console(stderr=True)
+TRAINED_EVALUATIONS = 30  # when every candidate is trained
+DEFAULT_EVALUATIONS = 1000
+
+
+def main() -> None:
+    """Runs the command line."""
+    run_door(app, "All that was measured is saved; the same command goes on from there.")
+
+
+@app.command()
+def search(
+    env: Annotated[str, typer.Option(help="Registered environment to start from.")] = "EmNAS-v0",
+    agent: Annotated[
+        str | None, typer.Option(help="Who searches: see `python -m agents list`.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Networks measured, repeats counted.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything.")] = 0,
+    verify: Annotated[
+        int, typer.Option(help="Winners that are really trained, with three seeds each.", min=0)
+    ] = 5,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/first"),
+    task: Annotated[
+        str | None,
+        typer.Option(help="digits, a folder with one folder of pictures per class, or an .npz."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Board: see `python -m hardware devices`.")
+    ] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="surrogate, trained, host, npu, or module:Class.")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="weighted_product, linear, exponential, constrained.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(help="Limit, e.g. ram_bytes=8192; can be repeated.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Hyperparameter of the agent, e.g. batch_size=16.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="Side of pictures of a folder.", min=8)] = 32,
+    tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Searches, really trains the winners, exports the best as int8 .tflite, writes report.html.
+
+    Random search at as many evaluations runs beside it. With images of your own every candidate is
+    trained (shortly), so that 30 evaluations are the default; on digits a surrogate makes it 1,000.
+    """
+    setup = make_setup(env, task, device, evaluator, reward, parse_limits(budget or []), image_size)
+    for note in setup.data.notes if setup.data is not None else ():
+        console.print(f"[dim]{note}[/dim]")
+    options = SearchOptions(
+        agent=agent or ("evolution" if setup.trains else "reinforce"),
+        evaluations=evaluations or (TRAINED_EVALUATIONS if setup.trains else DEFAULT_EVALUATIONS),
+        seed=seed,
+        verify=verify,
+        out=out,
+        options=parse_options(option or []),
+        command=shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        tensorboard=tensorboard,
+    )
+    summary = run_search(setup, options, console)
+    if as_json:
+        print_json(summary)
+        return
+    for line in headline(summary):
+        console.print(line)
+    console.print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of its TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/bench"),
+    workers: Annotated[int, typer.Option(help="Parallel processes; 0 is one a core.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Seeds, if not those of the file.")] = None,
+    evaluations: Annotated[int | None, typer.Option(help="If not those of the file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Runs a suite: agents × seeds on one environment, winners verified, tested against chance."""
+    result = run_suite(load_suite(suite, seeds, evaluations), out, workers, console)
+    if as_json:
+        print_json(result)
+    else:
+        show_suite(result, Console())
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished search.")],
+) -> None:
+    """Writes report.html anew from summary.json."""
+    path = folder / "summary.json"
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EmNASError(f"{path}: no summary of a finished search: {error}") from error
+    console.print(f"report: {write_report(summary, folder)}")
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """Reads ``name=value`` pairs; values are JSON where they can be, else texts.
+
+    Raises:
+        EmNASError: If a pair has no value.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise EmNASError(f"--option {text!r}: expected name=value")
+        try:
+            options[name.strip()] = json.loads(value)
+        except ValueError:
+            options[name.strip()] = value
+    return options

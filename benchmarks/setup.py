@@ -1,0 +1,142 @@
+"""From what a user typed to a problem, its evaluator and, where there are some, its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+import emnas_gym  # noqa: F401  registers the environments
+from emnas_gym.errors import DatasetError, EmNASError, UnknownName
+from emnas_gym.evaluator import Evaluator
+from emnas_gym.problem import Problem
+from emnas_gym.registry import make_evaluator
+from emnas_gym.tasks import TASKS
+from predictors.datasets import Dataset, load
+from predictors.trained import TrainedEvaluator
+from predictors.training import Recipe
+
+SHORT = Recipe(epochs=8)  # of a search that trains every candidate; winners get the full recipe
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run searches, and with what.
+
+    Attributes:
+        env: Id of the environment it starts from.
+        problem: Space, task, device, budgets, reward.
+        evaluator: Name of the evaluator.
+        data: Images; None for a task that has none.
+    """
+
+    env: str
+    problem: Problem
+    evaluator: str
+    data: Dataset | None
+
+    @property
+    def trains(self) -> bool:
+        """Whether every candidate is really trained."""
+        return self.evaluator == "trained"
+
+    def make_evaluator(self) -> Evaluator:
+        """The evaluator; one that trains has the images at hand and trains shortly.
+
+        Raises:
+            EmNASError: If it cannot be made, or lies outside its domain.
+        """
+        if not self.trains:
+            return make_evaluator(self.evaluator, self.problem)
+        return make_evaluator([TrainedEvaluator(self.images(), SHORT)], self.problem)
+
+    def images(self) -> Dataset:
+        """The images.
+
+        Raises:
+            DatasetError: If the task has none.
+        """
+        if self.data is None:
+            raise DatasetError(
+                f"the task {self.problem.task.name!r} has no images here, so that no winner can be "
+                "trained: run with --verify 0, or give --task a folder of images or an .npz"
+            )
+        return self.data
+
+
+def make_setup(
+    env: str = "EmNAS-v0",
+    task: str | None = None,
+    device: str | None = None,
+    evaluator: str | None = None,
+    reward: str | None = None,
+    budgets: Mapping[str, float] | None = None,
+    image_size: int = 32,
+) -> Setup:
+    """Makes a setup; what is not given is as registered for the environment.
+
+    With a task or device of the user's own, the budgets are the device's, and with images of the
+    user's own every candidate is trained, as no surrogate knows them.
+
+    Args:
+        env: Registered id.
+        task: Name, folder of pictures, or ``.npz``.
+        device: Name of the board.
+        evaluator: Name or import string.
+        reward: Name.
+        budgets: Limits by name.
+        image_size: Height and width for pictures of a folder.
+
+    Raises:
+        UnknownName: If a name is unknown.
+        DatasetError: If images cannot be used.
+        InfeasibleBudgets: If no network fits.
+    """
+    keywords = registered(env)
+    if task is not None or device is not None:
+        keywords.pop("budgets", None)
+    data = None
+    if task is None:
+        task = str(keywords["task"])
+    if task not in TASKS or TASKS[task].has_images:
+        data = load(task, image_size)
+    changes = {"device": device, "reward": reward, "budgets": budgets}
+    keywords |= {name: value for name, value in changes.items() if value is not None}
+    keywords["task"] = data.task if data is not None else task
+    if evaluator is None:
+        evaluator = "surrogate" if task in TASKS else "trained"
+    problem = Problem.make(**keywords)
+    _ = problem.automaton  # budgets that nothing fits are an error now, not after the first hour
+    return Setup(env, problem, evaluator, data)
+
+
+def registered(env: str) -> dict[str, Any]:
+    """The keywords of a registered environment.
+
+    Raises:
+        UnknownName: If there is no such id of ours.
+    """
+    ours = [name for name in gym.registry if name.startswith("EmNAS")]
+    if env not in ours:
+        raise UnknownName("environment", env, ours)
+    return dict(gym.spec(env).kwargs)
+
+
+def parse_limits(texts: list[str]) -> dict[str, float] | None:
+    """Reads ``name=number`` pairs.
+
+    Raises:
+        EmNASError: If a pair is not of this form.
+    """
+    limits = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limits[name.strip()] = float(value) if "." in value else int(value)
+        except ValueError as error:
+            raise EmNASError(
+                f"--budget {text!r}: expected name=number, e.g. ram_bytes=8192"
+            ) from error
+    return limits or None

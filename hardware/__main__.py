@@ -1,0 +1,15 @@
+"""``python -m hardware``: devices, export, measure, doctor."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    from hardware.cli import app
+except ModuleNotFoundError as missing:
+    if missing.name not in ("typer", "rich"):
+        raise
+    sys.exit(f"the commands need the package {missing.name}: pip install 'emnas-gym[report]'")
+
+if __name__ == "__main__":
+    app(prog_name="python -m hardware")

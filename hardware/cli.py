@@ -1,0 +1,65 @@
+"""The door of `hardware`: devices and doctor here, export and measure in `model_commands`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import typer
+from rich.markup import escape
+
+from emnas_gym.devices import Device, devices
+from hardware import model_commands
+from hardware.doctor import examine
+from hardware.door import Json, app, console, table_of
+from hardware.npu_compiler import CONFIGS
+
+__all__ = ["app", "model_commands"]
+
+
+@app.command("devices")
+def devices_command(as_json: Json = False) -> None:
+    """Lists the boards: memories, latency line, and where the figures come from."""
+    if as_json:
+        typer.echo(json.dumps({"devices": [asdict(d) for d in devices().values()]}))
+        return
+    table = table_of("device", "core", "MHz", "flash", "RAM", "latency", "power")
+    for device in devices().values():
+        flash, ram = (_kib(size) for size in (device.flash_bytes, device.ram_bytes))
+        power = "" if device.active_power_mw is None else f"{device.active_power_mw:g} mW"
+        clock, line = f"{device.clock_mhz:g}", _latency_line(device)
+        table.add_row(device.name, device.core, clock, flash, ram, line, power)
+    console.print(table)
+    for device in devices().values():
+        console.print(escape(f"{device.name}: {device.source}"), style="dim", soft_wrap=True)
+
+
+@app.command("doctor")
+def doctor_command(as_json: Json = False) -> None:
+    """Shows which interpreters, compilers and extras are there, and how to get the others."""
+    findings = examine()
+    if as_json:
+        accelerators = sorted(CONFIGS)
+        facts = {"found": [asdict(f) for f in findings], "accelerators": accelerators}
+        typer.echo(json.dumps(facts))
+        return
+    table = table_of("what", "version", "works", "needed for", "what to do")
+    for finding in findings:
+        works = {True: "yes", False: "NO", None: ""}[finding.works]
+        good = finding.version and finding.works is not False
+        advice = "" if good else finding.advice
+        version = finding.version or "missing"
+        table.add_row(finding.name, version, works, finding.purpose, escape(advice))
+    console.print(table)
+
+
+def _kib(size: int | None) -> str:
+    return "" if size is None else f"{size / 1024:g} KiB"
+
+
+def _latency_line(device: Device) -> str:
+    if device.latency_b_ms_per_mac is None:
+        return ""
+    a, b = device.latency_a_ms or 0.0, device.latency_b_ms_per_mac
+    error = "" if device.latency_error is None else f" ± {device.latency_error:.0%}"
+    return f"{a:.3g} + {b * 1e6:.3g} ms/MMAC{error}"

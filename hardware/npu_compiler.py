@@ -1,0 +1,169 @@
+"""The Ethos-U compiler Vela, called in process: cycles and memories of an int8 model.
+
+The call is the one that Vela's own command line makes (ethos-u-vela 5.2). Its cycles are Arm's
+model of the NPU, not silicon. A damaged file crashes the compiler, so that only models which we
+wrote are compiled in process; all others go through `compile_apart`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from emnas_gym.errors import UnknownName
+from hardware.apart import run_apart
+from hardware.captured import captured
+from hardware.errors import CompilerError, ModelFileError
+from hardware.extras import load
+from hardware.model_file import check_content
+
+
+@dataclass(frozen=True)
+class NpuConfig:
+    """One configuration of an NPU and of the memories around it.
+
+    Attributes:
+        architecture: Family, as the compiler calls it.
+        macs: Multiply-accumulates a cycle and core.
+        cores: Number of cores.
+        system_config: Section of Vela's configuration file: clock, memories, their latencies.
+        memory_mode: Section of Vela's configuration file: what lies in which memory.
+    """
+
+    architecture: str
+    macs: int
+    cores: int
+    system_config: str
+    memory_mode: str = "Shared_Sram"
+
+
+U55 = "Ethos_U55_High_End_Embedded"
+U65 = "Ethos_U65_High_End"
+U85 = "Ethos_U85_SYS_DRAM_Mid"
+CONFIGS = {
+    **{f"ethos-u55-{n}": NpuConfig("EthosU55", n, 1, U55) for n in (32, 64, 128, 256)},
+    "ethos-u65-256": NpuConfig("EthosU65", 256, 1, U65),
+    "ethos-u65-512": NpuConfig("EthosU65", 256, 2, U65),
+    **{f"ethos-u85-{n}": NpuConfig("EthosU85", n, 1, U85) for n in (128, 256, 512, 1024, 2048)},
+}
+
+
+@dataclass(frozen=True)
+class NpuReport:
+    """What the compiler says of one model.
+
+    Attributes:
+        cycles: NPU cycles of one inference, memory waits included.
+        macs: Multiply-accumulates as the compiler counts them.
+        cpu_operators: Operators that the NPU cannot run.
+        sram_bytes: Peak use of the SRAM.
+        flash_bytes: Constants and commands, as the NPU reads them.
+        clock_mhz: Clock of the system configuration.
+    """
+
+    cycles: int
+    macs: int
+    cpu_operators: int
+    sram_bytes: int
+    flash_bytes: int
+    clock_mhz: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Cycles divided by the clock."""
+        return self.cycles / (self.clock_mhz * 1e3)
+
+
+def npu_config(accelerator: str) -> NpuConfig:
+    """The usual configuration of an accelerator.
+
+    Raises:
+        UnknownName: If there is no such accelerator.
+    """
+    if accelerator not in CONFIGS:
+        raise UnknownName("accelerator", accelerator, CONFIGS)
+    return CONFIGS[accelerator]
+
+
+def compile_model(content: bytes, config: NpuConfig) -> NpuReport:
+    """Compiles a model that `hardware.export` wrote.
+
+    Args:
+        content: An int8 .tflite file of ours.
+        config: The NPU.
+
+    Raises:
+        CompilerError: If the compiler refuses the configuration or the model.
+        BackendMissing: If ethos-u-vela is not installed.
+    """
+    check_content(content)
+    regor: Any = load("ethosu.regor")
+    clock_mhz, text = _system(config)
+    with captured(1) as printed:  # it warns of what the NPU cannot run, on standard output
+        try:
+            report = regor.compile(
+                config.architecture, content, "TFLITE", text, options="", verbose=False
+            ).perf_report
+        except (RuntimeError, ValueError) as error:
+            raise CompilerError(f"Vela refuses the model for {config}: {error}") from error
+    if not report.npuOps + report.cpuOps:
+        raise CompilerError(f"Vela found nothing to compile: {''.join(printed).strip()}")
+    memories = report.memories
+    return NpuReport(
+        cycles=int(report.totalCycles),
+        macs=int(report.macCount),
+        cpu_operators=int(report.cpuOps),
+        sram_bytes=int(memories["Sram"].peakUsage) if "Sram" in memories else 0,
+        flash_bytes=int(report.readOnlyPeakUsage),
+        clock_mhz=clock_mhz,
+    )
+
+
+def compile_apart(content: bytes, accelerator: str) -> NpuReport:
+    """Compiles a model of unknown origin in a process of its own.
+
+    Raises:
+        UnknownName: If there is no such accelerator.
+        ModelFileError: If the compiler refuses the model, or crashes on it.
+    """
+    npu_config(accelerator)
+    check_content(content)
+    answer = run_apart("hardware.npu_compiler", content, [accelerator])
+    return NpuReport(**json.loads(answer))
+
+
+@lru_cache
+def _system(config: NpuConfig) -> tuple[float, str]:
+    """Clock in MHz, and the text that selects a configuration of Vela's configuration file."""
+    folder = Path(str(load("ethosu.regor").__file__)).parent
+    ini = (folder / "config_files" / "Arm" / "vela.ini").read_text(encoding="utf-8")
+    section = re.search(rf"\[System_Config\.{config.system_config}\]([^\[]*)", ini)
+    clock = re.search(r"core_clock=(\S+)", section.group(1)) if section else None
+    if clock is None or f"[Memory_Mode.{config.memory_mode}]" not in ini:
+        raise CompilerError(f"Vela's configuration file knows no {config}")
+    chosen = (
+        f"[architecture]\nmacs={config.macs}\ncores={config.cores}\n"
+        f"[vela]\nsystem_config_name={config.system_config}\n"
+        f"memory_mode_name={config.memory_mode}\n"
+    )
+    return float(clock.group(1)) / 1e6, chosen + ini
+
+
+def _main() -> int:
+    """Compiles the model on standard input for the accelerator that is named."""
+    try:
+        report = compile_model(sys.stdin.buffer.read(), npu_config(sys.argv[1]))
+    except (CompilerError, ModelFileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(asdict(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

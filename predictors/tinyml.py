@@ -1,0 +1,245 @@
+"""Latency lines of microcontrollers: cycles = A + B · MACs, fitted on MLPerf Tiny v1.1.
+
+The rule. A line is fitted per core and set of runtimes on whole-network int8 times of the closed
+division, as cycles = clock · time, so that it serves boards of the same core at another clock
+(flash wait states differ; that error is part of what the line ignores). Runtimes: what is free to
+use on the maker's chips, X-CUBE-AI and CMSIS-NN through microTVM on ST's, CMSIS-NN on Nordic's;
+Bosch's HALE on Cortex-M0+, where nothing else was handed in. Every runtime and benchmark weighs
+the same, however many systems handed it in. Four networks hardly determine a constant, so one
+constant is shared by all lines: the one whose slopes predict left-out networks best.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emnas_gym.errors import DatasetError
+from predictors.external import read_rows
+
+SOURCE = "MLPerf Tiny v1.1 results, closed division (github.com/mlcommons/tiny_results_v1.1, Apache-2.0)"
+TABLE = "tinyml/mlperf_tiny_v1.1.csv"
+CONSTANTS = tuple(range(0, 400_001, 5_000))  # cycles tried for the shared constant
+
+# Convolutions (rows, columns, kernel elements, in, out) and dense layers (1, 1, 1, in, out) of the
+# four reference networks, github.com/mlcommons/tiny/tree/v1.1/benchmark/training.
+Layer = tuple[int, int, int, int, int]
+
+
+def _resnet8() -> list[Layer]:
+    layers: list[Layer] = [(32, 32, 9, 3, 16), (32, 32, 9, 16, 16), (32, 32, 9, 16, 16)]
+    for side, channels in ((16, 32), (8, 64)):
+        before = channels // 2
+        layers += [(side, side, 9, before, channels), (side, side, 9, channels, channels)]
+        layers += [(side, side, 1, before, channels)]
+    return [*layers, (1, 1, 1, 64, 10)]
+
+
+def _mobilenet_quarter() -> list[Layer]:
+    layers: list[Layer] = [(48, 48, 9, 3, 8)]
+    side, channels = 48, 8
+    steps = [(1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *[(1, 128)] * 5, (2, 256), (1, 256)]
+    for stride, filters in steps:
+        side //= stride
+        layers += [(side, side, 9, 1, channels), (side, side, 1, channels, filters)]
+        channels = filters
+    return [*layers, (1, 1, 1, channels, 2)]
+
+
+def _ds_cnn() -> list[Layer]:
+    block: list[Layer] = [(25, 5, 9, 1, 64), (25, 5, 1, 64, 64)]
+    return [(25, 5, 40, 1, 64), *block * 4, (1, 1, 1, 64, 12)]
+
+
+def _autoencoder() -> list[Layer]:
+    widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
+    return [(1, 1, 1, a, b) for a, b in zip(widths, widths[1:], strict=False)]
+
+
+def _macs(layers: Iterable[Layer]) -> int:
+    return int(sum(np.prod(layer) for layer in layers))
+
+
+MACS = {
+    "ad": _macs(_autoencoder()),
+    "ic": _macs(_resnet8()),
+    "kws": _macs(_ds_cnn()),
+    "vww": _macs(_mobilenet_quarter()),
+}
+
+
+@dataclass(frozen=True)
+class Board:
+    """How the line of a board is found.
+
+    Attributes:
+        core: Core on whose times the line is fitted.
+        clock_mhz: Clock of the board.
+        runtimes: Runtimes whose times are used.
+        system: Part of a system's name in the table where the board itself is there; for its power.
+    """
+
+    core: str
+    clock_mhz: float
+    runtimes: tuple[str, ...]
+    system: str = ""
+
+
+FREE = ("X-CUBE-AI", "CMSIS-NN")
+BOARDS = {
+    "stm32f446re": Board("M4", 180, FREE),
+    "stm32l4r5zi": Board("M4", 120, FREE, "L4R5ZI"),
+    "stm32f746zg": Board("M7", 216, FREE),
+    "stm32h7a3zi": Board("M7", 280, FREE, "H7A3ZI"),
+    "stm32u575zi": Board("M33", 160, FREE, "U575ZI"),
+    "nrf5340": Board("M33", 128, ("CMSIS-NN",), "NRF5340"),
+    "stm32g0b1re": Board("M0+", 64, ("HALE",), "G0B1RE"),
+}
+
+
+@dataclass(frozen=True)
+class Time:
+    """One benchmark network on one system.
+
+    Attributes:
+        benchmark: ``"ad"``, ``"ic"``, ``"kws"`` or ``"vww"``.
+        system: Name of the system.
+        core: ``"M4"``, ``"M7"`` …
+        runtime: ``"X-CUBE-AI"``, ``"CMSIS-NN"`` or ``"HALE"``.
+        cycles: Clock · latency.
+        power_mw: Energy ÷ latency; None where energy was not measured.
+    """
+
+    benchmark: str
+    system: str
+    core: str
+    runtime: str
+    cycles: float
+    power_mw: float | None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the benchmark network."""
+        return MACS[self.benchmark]
+
+
+def read_times() -> list[Time]:
+    """Times on Cortex-M systems with a runtime that we know.
+
+    Raises:
+        DatasetError: If the table is missing or has no such row.
+    """
+    needed = ("benchmark", "system", "processor", "freq", "framework", "latency_ms", "energy_uj_inf")
+    times = [time for row in read_rows(TABLE, needed) if (time := _time(row)) is not None]
+    if not times:
+        raise DatasetError(f"{TABLE}: no times of Cortex-M systems")
+    return times
+
+
+def _time(row: dict[str, str]) -> Time | None:
+    words = f"{row['system']} {row['framework']}".upper().replace("_", "-")
+    core = re.search(r"Cortex\S*-(M\d+\+?)", row["processor"])
+    runtime = next((name for name in (*FREE, "HALE") if name in words), None)
+    if "LOWERING ENGINE (HALE)" in words:
+        runtime = "HALE"
+    if core is None or runtime is None:
+        return None
+    clock_mhz, latency = float(row["freq"].split()[0]), float(row["latency_ms"])
+    energy = row["energy_uj_inf"]
+    power = float(energy) / latency if energy else None  # µJ ÷ ms = mW
+    return Time(row["benchmark"], row["system"], core[1], runtime, clock_mhz * 1e3 * latency, power)
+
+
+def _weights(times: Sequence[Time]) -> np.ndarray:
+    """Equal weight for every runtime and benchmark, shape (times,)."""
+    count = Counter((t.runtime, t.benchmark) for t in times)
+    return np.array([1.0 / count[t.runtime, t.benchmark] for t in times])
+
+
+def slope(times: Sequence[Time], constant: float) -> float:
+    """Cycles a MAC by relative least squares, the constant given; never negative.
+
+    Minimises Σ w · ((constant + slope · MACs) / cycles − 1)².
+    """
+    cycles = np.array([t.cycles for t in times])
+    per_macs = np.array([t.macs for t in times]) / cycles
+    weights = _weights(times)
+    best = (weights * per_macs * (1 - constant / cycles)).sum() / (weights * per_macs**2).sum()
+    return float(max(best, 0.0))
+
+
+def errors(times: Sequence[Time], constant: float) -> dict[str, float]:
+    """Mean relative error on each network when it is left out."""
+    found = {}
+    for name in sorted({t.benchmark for t in times}):
+        held = [t for t in times if t.benchmark == name]
+        rate = slope([t for t in times if t.benchmark != name], constant)
+        relative = [abs((constant + rate * t.macs) / t.cycles - 1) for t in held]
+        found[name] = float(np.average(relative, weights=_weights(held)))
+    return found
+
+
+def shared_constant(groups: Iterable[Sequence[Time]]) -> float:
+    """The constant of `CONSTANTS` whose slopes predict left-out networks best over all groups."""
+    groups = list(groups)
+    scores = [np.mean([np.mean(list(errors(g, c).values())) for g in groups]) for c in CONSTANTS]
+    return float(CONSTANTS[int(np.argmin(scores))])
+
+
+def _choose(times: Sequence[Time], board: Board) -> list[Time]:
+    return [t for t in times if t.core == board.core and t.runtime in board.runtimes]
+
+
+def fit_lines() -> dict[str, dict[str, object]]:
+    """Fits the line of every board of `BOARDS`.
+
+    Returns:
+        For each board what `devices.toml` carries, and what the line rests on. ``latency_error``
+        is the mean relative error over the four networks, each predicted by a slope and a constant
+        that were chosen without it; ``errors`` are those with the constant that is shipped.
+
+    Raises:
+        DatasetError: If the table is missing.
+    """
+    times = read_times()
+    groups = {name: _choose(times, board) for name, board in BOARDS.items()}
+    distinct = list({tuple(group): group for group in groups.values()}.values())
+    constant = shared_constant(distinct)
+    without = {name: shared_constant(_without(g, name) for g in distinct) for name in MACS}
+    return {name: _line(name, group, constant, without) for name, group in groups.items()}
+
+
+def _without(times: Sequence[Time], benchmark: str) -> list[Time]:
+    return [t for t in times if t.benchmark != benchmark]
+
+
+def _line(
+    name: str, times: Sequence[Time], constant: float, without: dict[str, float]
+) -> dict[str, object]:
+    board = BOARDS[name]
+    rate, left_out = slope(times, constant), errors(times, constant)
+    nested = np.mean([errors(times, c)[b] for b, c in without.items()])
+    power = [t.power_mw for t in times if board.system and board.system in t.system.upper()]
+    known = [p for p in power if p is not None]
+    line: dict[str, object] = {
+        "latency_a_ms": _round(constant / board.clock_mhz / 1e3),
+        "latency_b_ms_per_mac": _round(rate / board.clock_mhz / 1e3),
+        "latency_error": _round(float(nested)),
+        "errors": {b: _round(e) for b, e in left_out.items()},
+        "constant_cycles": constant,
+        "cycles_per_mac": _round(rate),
+        "core": board.core,
+        "clock_mhz": board.clock_mhz,
+        "runtimes": sorted({t.runtime for t in times}),
+        "systems": sorted({t.system for t in times}),
+        "times": len(times),
+    }
+    return line | ({"active_power_mw": _round(float(np.median(known)))} if known else {})
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")

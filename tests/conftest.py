@@ -1,0 +1,63 @@
+"""What every test shares: one thread a process, and spaces, problems and evaluators at hand."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from emnas_gym.architecture import Architecture
+from emnas_gym.budgets import Budgets
+from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.measurement import Measurement
+from emnas_gym.problem import Problem
+from emnas_gym.space import SearchSpace, load_space
+
+BUDGETS = Budgets(ram_bytes=8192, flash_bytes=32768)
+
+
+@pytest.fixture(scope="session")
+def space() -> SearchSpace:
+    return load_space("emnas-382")
+
+
+@pytest.fixture(scope="session")
+def mobile() -> SearchSpace:
+    return load_space("emnas-mobile-49")
+
+
+@pytest.fixture(scope="session")
+def problem() -> Problem:
+    return Problem.make(budgets=BUDGETS)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+class ByTokens(Evaluator):
+    """Scores a network from its canonical tokens alone, and remembers what it was asked."""
+
+    provides = frozenset({"accuracy", "latency_ms"})
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, ...]] = []
+
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        self.asked += [architecture.canonical for architecture in batch]
+        return [self.measure(architecture) for architecture in batch]
+
+    def measure(self, architecture: Architecture) -> Result:
+        accuracy = (sum(architecture.canonical) % 97) / 97
+        return Measurement.of("predicted", accuracy=accuracy, latency_ms=1.0)
+
+
+@pytest.fixture
+def by_tokens() -> ByTokens:
+    return ByTokens()
