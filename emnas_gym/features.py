@@ -242,7 +242,8 @@ def _whole(layers: Array, body: NDArray[np.bool_], lengths: NDArray[np.int64]) -
     rows, last = np.arange(n), np.maximum(lengths - 2, 0)
 
     def of(name: str) -> Array:
-        return np.where(body, layers[:, :, _COLUMN[name]], 0.0)
+        column: Array = np.where(body, layers[:, :, _COLUMN[name]], 0.0)
+        return column
 
     out, channels, change = of("out"), of("channels"), of("change")
     sigmoid, relu, conv, depthwise = of("sigmoid"), of("relu"), of("conv"), of("depthwise")
@@ -252,7 +253,9 @@ def _whole(layers: Array, body: NDArray[np.bool_], lengths: NDArray[np.int64]) -
 
     def least(value: Array, where: Array) -> Array:
         """Least value of the layers named; the largest of all layers where there are none."""
-        return np.where(where > 0, value, value.max(axis=1, keepdims=True)).min(axis=1)
+        largest = value.max(axis=1, keepdims=True)
+        smallest: Array = np.where(where > 0, value, largest).min(axis=1)
+        return smallest
 
     bottleneck = np.where(body, out, np.inf)
     at = bottleneck.argmin(axis=1)
@@ -301,7 +304,8 @@ def _whole(layers: Array, body: NDArray[np.bool_], lengths: NDArray[np.int64]) -
 
 def _total(logarithms: Array) -> Array:
     """Binary logarithm of one plus a sum of what is given as such logarithms."""
-    return np.log2(1 + (2.0**logarithms - 1).sum(axis=1))
+    total: Array = np.log2(1 + (2.0**logarithms - 1).sum(axis=1))
+    return total
 
 
 def _reach(kernel: Array, stride: Array) -> tuple[Array, Array]:

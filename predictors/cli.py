@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
 from predictors.collect import collect, draw, jobs
+from predictors.collect_costs import collect_costs
 from predictors.datasets import load
 from predictors.store import TableStore, Training
 from predictors.training import Recipe
@@ -41,8 +42,17 @@ def collect_command(
     workers: Annotated[int, typer.Option(help="Parallel processes, one thread each.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = Recipe.epochs,
     seed: Annotated[int, typer.Option(help="Decides which networks are drawn.")] = 0,
+    costs: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure costs too: host, ethos-u55-128; can be repeated."),
+    ] = None,
 ) -> None:
-    """Draws networks, really trains them, and stores one row a training."""
+    """Draws networks, really trains them, and stores one row a training.
+
+    Interrupt it as you like, even with kill -9: the same command goes on. Every thirteenth network
+    is trained with five seeds, so that the noise is known. Latency on this machine wants the
+    machine for itself: measure it last, with nothing else running.
+    """
     chosen, data, recipe = load_space(space), load(task), Recipe(epochs=epochs)
     about = {
         "space": chosen.fingerprint,
@@ -65,3 +75,14 @@ def collect_command(
             progress.advance(bar)
 
         collect(chosen, data, task, recipe, todo, store, workers or os.cpu_count() or 1, advance)
+        networks = list(dict.fromkeys(row.tokens for row in store.trainings()))
+        for device in costs or []:
+            cost_bar = progress.add_task(f"costs on {device}", total=len(networks))
+            collect_costs(
+                chosen,
+                data.task,
+                device,
+                networks,
+                store,
+                lambda count, bar=cost_bar: progress.advance(bar, count),  # type: ignore[misc]
+            )

@@ -141,6 +141,16 @@ class TableStore:
             table.setdefault(_tokens(tokens), {})[name] = value
         return table
 
+    def failed(self, stage: str) -> set[Tokens]:
+        """Tokens of networks that could not be measured in a stage."""
+        query = "SELECT tokens FROM failures WHERE stage = ?"
+        return {_tokens(tokens) for (tokens,) in self._db.execute(query, (stage,))}
+
+    def note(self, key: str, value: str) -> None:
+        """Notes how the table came about, e.g. on which host."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
+
     def done(self) -> set[tuple[Tokens, int]]:
         """Tokens and seeds that were trained or have failed."""
         query = (

@@ -1,0 +1,127 @@
+"""Estimators with scikit-learn's rules whose fitted form is a numpy model that can be shipped."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from torch import Tensor
+
+from emnas_gym.surrogate_models import Ensemble, link
+from predictors.training import one_thread
+
+Array = NDArray[np.float64]
+
+
+class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """An ensemble of small tanh networks, trained side by side with dropout and weight decay.
+
+    Args:
+        hidden: Widths of the hidden layers; none is a linear model.
+        members: Networks; each sees its own resampling of the rows and its own initialisation.
+        dropout: Share of features and hidden units that are left out while training.
+        weight_decay: Decoupled weight decay of AdamW.
+        learning_rate: Peak of a one-cycle schedule.
+        epochs: Passes over the rows.
+        batch_size: Rows a step.
+        link: Scale of the target, ``"logit"`` or ``"log"``.
+        seed: Decides everything.
+    """
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (64, 64),
+        members: int = 5,
+        dropout: float = 0.1,
+        weight_decay: float = 0.05,
+        learning_rate: float = 3e-3,
+        epochs: int = 60,
+        batch_size: int = 64,
+        link: str = "logit",
+        seed: int = 0,
+    ) -> None:
+        self.hidden = hidden
+        self.members = members
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.link = link
+        self.seed = seed
+
+    def fit(self, x: Array, y: Array) -> Self:
+        """Fits the ensemble; equal arguments give equal bits.
+
+        Args:
+            x: (N, F) features.
+            y: (N,) targets on their own scale.
+        """
+        centre, scale = x.mean(axis=0), x.std(axis=0)
+        scale = np.where(scale > 1e-9, scale, 1.0)
+        standard = (x - centre) / scale
+        with one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            weights, biases = self._train(standard, link(self.link, y))
+        self.ensemble_ = Ensemble(
+            centre=centre,
+            scale=scale,
+            low=standard.min(axis=0),
+            high=standard.max(axis=0),
+            weights=tuple(_rounded(w) for w in weights),
+            biases=tuple(_rounded(b) for b in biases),
+            link=self.link,
+        )
+        return self
+
+    def predict(self, x: Array) -> Array:
+        """Predictions on the scale of the target, shape (N,)."""
+        return self.ensemble_.predict(x)[0]
+
+    def _train(self, x: Array, y: Array) -> tuple[list[Tensor], list[Tensor]]:
+        inputs, targets = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
+        middle, spread = targets.mean(), targets.std()
+        targets = (targets - middle) / spread
+        weights, biases = self._start(x.shape[1])
+        decay = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(decay, lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = -(-len(x) // self.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, self.learning_rate, total_steps=self.epochs * steps
+        )
+        for _ in range(self.epochs):
+            order = torch.stack([torch.randperm(len(x)) for _ in range(self.members)])
+            for rows in order.split(self.batch_size, dim=1):
+                output = self._forward(inputs[rows], weights, biases)
+                loss = ((output - targets[rows]) ** 2).mean(dim=1).sum()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+        with torch.no_grad():
+            weights[-1].mul_(spread)
+            biases[-1].mul_(spread).add_(middle)
+        return weights, biases
+
+    def _start(self, features: int) -> tuple[list[Tensor], list[Tensor]]:
+        widths = (features, *self.hidden, 1)
+        weights, biases = [], []
+        for before, after in zip(widths, widths[1:], strict=False):
+            weight = torch.randn(self.members, before, after) / before**0.5
+            weights.append(weight.requires_grad_())
+            biases.append(torch.zeros(self.members, 1, after).requires_grad_())
+        return weights, biases
+
+    def _forward(self, hidden: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            hidden = torch.dropout(torch.tanh(hidden) if i else hidden, self.dropout, True)
+            hidden = hidden @ weight + bias
+        return hidden[:, :, 0]
+
+
+def _rounded(tensor: Tensor) -> Array:
+    """Float32 as it is stored, in the float64 in which it is used."""
+    return tensor.detach().numpy().astype(np.float32).astype(np.float64)
