@@ -16,9 +16,10 @@ from typing import Any
 
 from emnas_gym.drawing import Box, Gauge, gauges, quantity, shape_text
 
-WIDE, HALF, NARROW = 1000, 520, 350  # widths of the layouts, in CSS pixels
+WIDE, HALF, NARROW = 1000, 464, 350  # widths of the layouts, in CSS pixels
 DOTS = 3000  # more are thinned in the picture, never in the data
-COLUMNS = {WIDE: 12, NARROW: 4}  # layers side by side
+PITCH = 68  # height of a gauge
+COLUMNS = {WIDE: 10, NARROW: 4}  # layers side by side
 GAUGED = ("flash_bytes", "ram_bytes", "macs", "latency_ms", "energy_mj")
 Summary = Mapping[str, Any]
 Pairs = Sequence[tuple[float, float]]
@@ -145,7 +146,7 @@ class Plot:
     ) -> Plot:
         """A frame of a size for two ranges of values."""
         width, height = size
-        return cls(Axis(*x, 50, width - 14, log), Axis(*y, height - 46, 12), width, height)
+        return cls(Axis(*x, 64, width - 24, log), Axis(*y, height - 46, 12), width, height)
 
     def frame(self, x_texts: Texts, y_texts: Texts, x_title: str) -> list[Mark]:
         """Grid lines, labels, and the title of the x axis."""
@@ -294,8 +295,8 @@ def reward_figure(summary: Summary) -> Figure | None:
         "reward",
         "Best reward so far",
         "Lines are the best reward up to each evaluation, dots the agent's single networks. All "
-        "searchers have the same number of evaluations and the same evaluator; rewards below the "
-        "frame are in the data.",
+        "searchers have the same number of evaluations and the same evaluator. This is one run; "
+        "“python -m benchmarks run first” tells luck from skill over ten seeds.",
         tuple((run.role, run.name, f"{run.best[-1][1]:.4f}") for run in searched),
         (layout(WIDE, 360), layout(NARROW, 300)),
         ("evaluation", *header),
@@ -404,14 +405,14 @@ def verified_figure(summary: Summary) -> Figure | None:
 
     def layout(width: int) -> Layout:
         height = 44 * len(shown) + 62
-        plot = Plot.of((width, height), (low, high), (len(shown), 0))
+        plot = Plot.of((width, height), (low, high), (0, len(shown)))
         marks = [
             m
             for m in plot.frame(percent_texts, lambda v: [""] * len(v), "test accuracy")
             if m.role != "grid"
         ]
         for i, trial in enumerate(shown):
-            marks += _trial_marks(plot, trial, i + 0.5)
+            marks += _trial_marks(plot, trial, len(shown) - i - 0.5)
         return Layout(width, height, tuple(marks))
 
     return Figure(
@@ -561,13 +562,23 @@ def winner_gauges(summary: Summary) -> tuple[Gauge, ...]:
     known, export = summary["best"]["measurement"], summary.get("export") or {}
     values = {name: known.get(name) for name in GAUGED}
     values |= {n: export[n] for n in ("flash_bytes", "ram_bytes") if export.get(n) is not None}
-    target = (summary["problem"].get("reward") or {}).get("target_ms")
     return gauges(
         {name: float(value) for name, value in values.items() if value is not None},
         summary["problem"].get("budgets") or {},
-        usual={} if target is None else {"latency_ms": float(target)},
+        usual=_usual(summary),
         provenance=known.get("provenance") or {},
     )
+
+
+def _usual(summary: Summary) -> dict[str, float]:
+    """The latency by which the reward is scaled, and the MACs that take so long."""
+    target = (summary["problem"].get("reward") or {}).get("target_ms")
+    slope = summary["device"].get("latency_b_ms_per_mac")
+    if target is None:
+        return {}
+    constant = summary["device"].get("latency_a_ms") or 0.0
+    macs = {"macs": (target - constant) / slope} if slope and target > constant else {}
+    return {"latency_ms": float(target)} | macs
 
 
 def gauges_figure(summary: Summary) -> Figure | None:
@@ -577,8 +588,8 @@ def gauges_figure(summary: Summary) -> Figure | None:
         return None
 
     def layout(width: int) -> Layout:
-        marks = [mark for i, gauge in enumerate(shown) for mark in _gauge(gauge, width, 58 * i)]
-        return Layout(width, 58 * len(shown), tuple(marks))
+        marks = [mark for i, gauge in enumerate(shown) for mark in _gauge(gauge, width, PITCH * i)]
+        return Layout(width, PITCH * len(shown), tuple(marks))
 
     device = summary["device"]
     memories = [
@@ -591,7 +602,7 @@ def gauges_figure(summary: Summary) -> Figure | None:
     return Figure(
         "costs",
         "What it costs",
-        "The dark mark is the budget; where there is none, the pale mark is what is usual for "
+        "The bold mark is the budget; where there is none, the thin mark is what is usual for "
         f"this task on this device.{board}",
         (),
         (layout(HALF), layout(NARROW)),
@@ -601,17 +612,18 @@ def gauges_figure(summary: Summary) -> Figure | None:
 
 
 def _gauge(gauge: Gauge, width: int, top: float) -> list[Mark]:
+    joint = ", " if gauge.limit is None else " "
     state = "over" if gauge.over else "within" if gauge.limit is not None else "free"
     marks = [
-        Mark("tick strong", x=0, y=top + 18, text=gauge.title),
-        Mark("tick end", x=width, y=top + 18, text=f"{gauge.text} {gauge.limit_text}"),
-        Mark("track", f"M0 {top + 27:.1f}h{width}v14h-{width}z"),
+        Mark("value strong", x=0, y=top + 18, text=gauge.title),
+        Mark("value end", x=width, y=top + 18, text=f"{gauge.text}{joint}{gauge.limit_text}"),
+        Mark("track", f"M0 {top + 28:.1f}h{width}v16h-{width}z"),
     ]
     if gauge.value is not None:
         filled = width * gauge.value / gauge.full
-        marks.append(Mark(f"bar {state}", f"M0 {top + 27:.1f}h{filled:.1f}v14h-{filled:.1f}z"))
+        marks.append(Mark(f"bar {state}", f"M0 {top + 28:.1f}h{filled:.1f}v16h-{filled:.1f}z"))
     if gauge.mark is not None:
         at = width * gauge.mark / gauge.full
         role = "usual" if gauge.limit is None else "limit"
-        marks.append(Mark(role, f"M{at:.1f} {top + 23:.1f}v22"))
+        marks.append(Mark(role, f"M{at:.1f} {top + 24:.1f}v24"))
     return marks

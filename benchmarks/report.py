@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,10 @@ def _data_uri(text: str) -> str:
 def _view(summary: Summary) -> dict[str, Any]:
     """All texts of the page."""
     return {
-        "headline": headline(summary),
+        "headline": _glued(headline(summary)),
         "lead": _lead(summary),
         "problem": _problem(summary),
-        "created": str(summary["created"]).replace("T", " "),
+        "created": str(summary["created"]).replace("T", " ").replace("+00:00", " UTC"),
         "tiles": _tiles(summary),
         "warnings": warnings(summary),
         "winners": [_winner(summary, winner) for winner in summary["winners"]],
@@ -116,12 +117,17 @@ def headline(summary: Summary) -> str:
     """What was found, in one sentence."""
     known, verified = summary["best"]["measurement"], winner(summary).get("verified")
     accuracy = verified["mean"] if verified else known.get("accuracy")
-    how = "" if verified else ", predicted,"
+    how = "gets" if verified else "is predicted to get"
     layers = len(summary["best"]["layers"])
-    right = f" gets {quantity('accuracy', accuracy)}{how} right" if accuracy is not None else ""
+    right = f" {how} {quantity('accuracy', accuracy)} right" if accuracy is not None else ""
     latency = f" in {_latency(known)}" if known.get("latency_ms") is not None else ""
     task = _tail(str(summary["problem"]["task"]))
     return f"A {layers}-layer network for {task}{right}{latency} on {_where(summary)}"
+
+
+def _glued(text: str) -> str:
+    """The text with numbers and their units kept on one line."""
+    return re.sub(r"(?<=[\d≈±]) (?=[\d%a-zA-Z]+)", "\u00a0", text)
 
 
 def _device(summary: Summary) -> str:
@@ -362,9 +368,9 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
         ("Device", f"{_device(summary)}, {device.get('core')}, {device.get('clock_mhz')} MHz"),
         ("Device figures", str(device.get("source") or "–")),
         ("Budgets", _pairs({k: quantity(k, v) for k, v in problem["budgets"].items()}) or "none"),
-        ("Reward", _pairs(problem["reward"])),
+        ("Reward", _named(problem["reward"])),
         ("Evaluator", str(summary.get("evaluator") or "–")),
-        ("Agent", f"{agent['name']}: {_pairs(agent.get('config') or {}) or 'defaults'}"),
+        ("Agent", _named({"name": agent["name"], **(agent.get("config") or {})})),
         ("Seed", str(summary["seed"])),
     ]
     return [row for row in rows if row[1] != "–"]
@@ -374,7 +380,15 @@ def _pairs(values: Summary) -> str:
     return ", ".join(f"{key} {_short(value)}" for key, value in values.items())
 
 
+def _named(values: Summary) -> str:
+    """A name and its constants."""
+    rest = _pairs({key: value for key, value in values.items() if key != "name"})
+    return f"{values['name']}: {rest}" if rest else str(values["name"])
+
+
 def _short(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return f"({_pairs(value)})"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 

@@ -26,6 +26,7 @@ from emnas_gym.memory import align
 from emnas_gym.tasks import Task
 
 FLASH, MACS, KEPT, HEAD = range(4)  # columns of a cost vector
+PAIRWISE = 256  # so many vectors are compared all with all
 UNLIMITED = np.iinfo(np.int64).max // 16  # sums of a few stay inside int64
 NEVER = 2 * UNLIMITED  # fills up tables: fits no limit, not even the absent one
 Costs = NDArray[np.int64]
@@ -385,15 +386,20 @@ def _padded(fronts: list[Costs]) -> Costs:
 
 
 def pareto_minimal(vectors: Costs) -> Costs:
-    """The vectors that no other one undercuts or equals in every column."""
-    vectors = np.unique(vectors, axis=0)  # sorted: only an earlier vector can dominate a later one
-    kept: list[NDArray[np.int64]] = []
-    front = np.zeros((0, vectors.shape[1]), dtype=vectors.dtype)
-    for vector in vectors:
-        if not (front <= vector).all(axis=1).any():
-            kept.append(vector)
-            front = np.stack(kept)
-    return front
+    """The distinct vectors that no other one undercuts or equals in every column."""
+    if len(vectors) > PAIRWISE:
+        half = len(vectors) // 2
+        parts = [pareto_minimal(vectors[:half]), pareto_minimal(vectors[half:])]
+        merged = np.concatenate(parts)
+        if len(merged) < len(vectors):
+            return pareto_minimal(merged)
+        vectors = merged
+    if len(vectors) < 2:
+        return vectors
+    below = (vectors[:, None] <= vectors[None]).all(axis=2)  # [i, j]: i is nowhere above j
+    earlier = np.tri(len(vectors), k=-1, dtype=bool).T  # of equal vectors the first stays
+    beaten = (below & (~below.T | earlier)).any(axis=0)
+    return vectors[~beaten]
 
 
 @lru_cache(maxsize=32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any
 
 from emnas_gym.errors import InfeasibleBudgets, UnknownName
@@ -33,7 +34,11 @@ class Budgets:
     def __post_init__(self) -> None:
         """Refuses limits that are not positive numbers."""
         for name, limit in asdict(self).items():
-            if limit is not None and not limit > 0:
+            if limit is None:
+                continue
+            if isinstance(limit, bool) or not isinstance(limit, Real):
+                raise InfeasibleBudgets(f"budget {name} = {limit!r} is not a number")
+            if not float(limit) > 0:
                 raise InfeasibleBudgets(f"budget {name} = {limit!r} is not above 0")
 
     @classmethod
@@ -42,11 +47,14 @@ class Budgets:
 
         Raises:
             UnknownName: If a limit has an unknown name.
+            InfeasibleBudgets: If a limit is not a number above 0, or it is no mapping at all.
         """
         if limits is None:
             return cls()
         if isinstance(limits, Budgets):
             return limits
+        if not isinstance(limits, Mapping):
+            raise InfeasibleBudgets(f"budgets are a mapping of limits by name, not {limits!r}")
         known = {f.name for f in fields(cls)}
         for name in limits:
             if name not in known:

@@ -21,7 +21,9 @@ from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node, kernel_shape
 from emnas_gym.memory import align, plan_arena
 
 FLASH_HEADER = 660
-FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK, for every chain
+FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK for every chain
+BRANCHING = frozenset({"add", "concat", "max_pool2d", "avg_pool2d", "sigmoid", "softmax"})
+BRANCH_SLACK = 160  # and at most so much more for each of these where a network branches
 PERSISTENT_HEADER = 736
 
 _TENSOR_RAM = 12

@@ -174,9 +174,7 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         """
         if self._cursor is None or self._over:
             raise IllegalAction("the episode is over: call reset() before the next step")
-        if not self.action_space.contains(action) and not self._is_token(action):
-            raise IllegalAction(f"action {action!r} is outside 0 … {self.problem.space.num_tokens}")
-        token = int(action)
+        token = self._token(action)
         legal = self._table.legal(self._cursor)
         invalid = not (legal == token).any()
         self._steps += 1
@@ -188,28 +186,31 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         if invalid:
             token = int(legal[self.np_random.integers(len(legal))])
         self._table.step(self._cursor, token)
+        self._over = self._cursor.done  # stays so if the evaluator raises
         info = _token_info(token, invalid)
         if not self._cursor.done:
             return self._answer(0.0, False, self._out_of_patience(), info)
         reward, terminated, truncated, measured = self._measure()
         return self._answer(reward, terminated, truncated, measured | info)
 
-    def _is_token(self, action: object) -> bool:
-        whole = isinstance(action, int) and not isinstance(action, bool)
-        return whole and 0 <= int(action) <= self.problem.space.num_tokens  # type: ignore[call-overload]
+    def _token(self, action: object) -> int:
+        """The id that an action names: a whole number of Python or of any width of numpy."""
+        if isinstance(action, np.ndarray) and action.ndim == 0:
+            action = action[()]
+        largest = self.problem.space.num_tokens
+        if isinstance(action, (int, np.integer)) and not isinstance(action, bool):
+            if 0 <= (token := int(action)) <= largest:
+                return token
+        raise IllegalAction(f"action {action!r} is outside 0 … {largest}")
 
     def _end_illegally(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
-        self.evaluator.count_episode()
         info = _token_info(token, invalid=True) | {"feasible": False}
         return self._answer(self.problem.reward.illegal, True, False, info)
 
     def _penalise(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
         low, high = self.problem.reward.range
-        truncated = self._out_of_patience()
-        if truncated:
-            self.evaluator.count_episode()
         info = _token_info(token, invalid=True)
-        return self._answer(-PENALTY * (high - low), False, truncated, info)
+        return self._answer(-PENALTY * (high - low), False, self._out_of_patience(), info)
 
     def _out_of_patience(self) -> bool:
         patience = PATIENCE * self.problem.max_layers
@@ -218,6 +219,8 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
     def _answer(
         self, reward: float, terminated: bool, truncated: bool, info: Info
     ) -> tuple[Observation, float, bool, bool, Info]:
+        if terminated or truncated:
+            self.evaluator.count_episode()
         if self.evaluator.spent:
             truncated = truncated or not terminated
             info["budget_spent"] = True
@@ -230,7 +233,6 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
     def _measure(self) -> tuple[float, bool, bool, Info]:
         """Reward, terminated, truncated and infos of the finished network."""
         assert self._cursor is not None
-        self.evaluator.count_episode()
         architecture = Architecture(self.problem.space, tuple(self._cursor.tokens))
         tokens = encodings.padded(architecture.tokens, self.problem.max_layers).astype(np.int16)
         info: Info = {"architecture": tokens}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED = 20  # known names that a message lists where none is near
+
 
 class EmNASError(Exception):
     """Base of all errors raised on purpose; a command prints it without a traceback."""
@@ -21,10 +23,14 @@ class UnknownName(EmNASError, LookupError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.kind, self.name, self.known, self.hint = kind, name, sorted(known), hint
         super().__init__(
             f"unknown {kind} {name!r}{nearest(name, self.known)}" + (f" {hint}" if hint else "")
         )
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str], str]]:
+        """Lets it cross from a worker process: pickle calls with the message alone otherwise."""
+        return type(self), (self.kind, self.name, self.known, self.hint)
 
 
 class BackendMissing(EmNASError, ImportError):
@@ -82,7 +88,8 @@ class InterruptedRun(EmNASError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns ``": did you mean a, b?"`` or, where nothing is near, the known names."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     if close:
         return f": did you mean {', '.join(close)}?"
-    return f" (known: {', '.join(names)})" if names else ""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f" (known: {', '.join(names[:LISTED])}{more})" if names else ""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from emnas_gym import costs
 from emnas_gym.architecture import Architecture
-from emnas_gym.graph import GraphBuilder, LayerGraph, Shape
 from emnas_gym.grammar import Grammar
+from emnas_gym.graph import GraphBuilder, LayerGraph, Shape
 from emnas_gym.layers import KINDS, LayerSpec
 from emnas_gym.tasks import Task
 
@@ -137,7 +137,7 @@ class LayerTable:
         return move
 
     def gather(self, walks: Sequence[Sequence[int]]) -> tuple[Array, NDArray[np.int64]]:
-        """Layers of several networks, shape (N, longest of the space, features), and lengths (N,)."""
+        """Layers of networks, shape (N, longest of the space, features), and lengths (N,)."""
         if len(self._table) < len(self._rows):
             self._table = np.array(self._rows)
         index = np.zeros((len(walks), self.space.max_layers), dtype=np.int64)
@@ -204,7 +204,9 @@ def _positions(layers: Array, body: NDArray[np.bool_], lengths: NDArray[np.int64
     count = len(layers)
     first = np.where(body[:, :FIRST, None], layers[:, :FIRST], 0.0)
     at = lengths[:, None] - LAST + np.arange(LAST)  # (N, LAST)
-    last = np.where((at >= 0)[:, :, None], layers[np.arange(count)[:, None], np.maximum(at, 0)], 0.0)
+    last = np.where(
+        (at >= 0)[:, :, None], layers[np.arange(count)[:, None], np.maximum(at, 0)], 0.0
+    )
     return [first.reshape(count, -1), last.reshape(count, -1)]
 
 

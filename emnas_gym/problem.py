@@ -73,9 +73,8 @@ class Problem:
         limits = the_device.budgets if budgets is None else Budgets.of(budgets)
         if not isinstance(reward, Reward):
             options = dict(reward) if isinstance(reward, Mapping) else {"name": reward}
-            reward = make_reward(
-                scale=latency_scale(the_task, the_device), budgets=limits, **options
-            )
+            name = options.pop("name", None)
+            reward = make_reward(name, latency_scale(the_task, the_device), limits, **options)
         return cls(
             chosen,
             the_task,

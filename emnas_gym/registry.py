@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import pkgutil
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -76,17 +78,33 @@ def import_string(path: str, name: str = "") -> Any:  # noqa: ANN401
 
     Raises:
         BackendMissing: If a module cannot be found; says how to get it.
-        UnknownName: If the module has no such attribute.
+        UnknownName: If it is not of this form, or there is no such module or attribute.
     """
     module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
+        raise UnknownName("import string", path, (), "(expected 'package.module:Name')")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise BackendMissing(_how_to_get(name or path, error.name or module_name)) from error
+        missing = error.name or module_name
+        package, _, last = missing.rpartition(".")
+        if package and importlib.util.find_spec(package.partition(".")[0]):
+            known = _modules(package)  # the package is there: a typo, nothing to install
+            raise UnknownName(f"module of {package}", last, known) from error
+        raise BackendMissing(_how_to_get(name or path, missing)) from error
     if not hasattr(module, attribute):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise UnknownName(f"attribute of {module_name}", attribute, public)
     return getattr(module, attribute)
+
+
+def _modules(package: str) -> list[str]:
+    """Names of the modules of a package; none where it cannot be imported."""
+    try:
+        paths = getattr(importlib.import_module(package), "__path__", [])
+    except ModuleNotFoundError:
+        return []
+    return [module.name for module in pkgutil.iter_modules(paths)]
 
 
 def _how_to_get(name: str, missing: str) -> str:
@@ -122,21 +140,33 @@ def make_evaluator(spec: Spec, problem: Problem) -> Evaluator:
         EmNASError: If the reward needs a field that nothing provides.
     """
     if isinstance(spec, Evaluator):
+        if spec.provides:  # one that does not say what it provides is believed
+            _check_provided(spec, type(spec).__name__, problem)
         return spec
+    if not isinstance(spec, (str, list, tuple)):
+        raise EmNASError(
+            f"an evaluator is a name, an object or a list of these, not {spec!r}"
+            + (": make an object of the class" if isinstance(spec, type) else "")
+        )
     given = [spec] if isinstance(spec, str) else list(spec)
     parts = [_make_part(part, problem) for part in given]
     analytic = _make_part("analytic", problem)
     if "accuracy" not in _provided(parts):
         parts.insert(0, _make_part("surrogate", problem))
     stack = EvaluatorStack([analytic, *parts])
-    missing = set(problem.reward.objectives) - stack.provides
+    names = [part if isinstance(part, str) else type(part).__name__ for part in given]
+    _check_provided(stack, " + ".join(names), problem)
+    return stack
+
+
+def _check_provided(evaluator: Evaluator, name: str, problem: Problem) -> None:
+    missing = set(problem.reward.objectives) - evaluator.provides
     if missing:
         raise EmNASError(
-            f"the reward {problem.reward.name} needs {', '.join(sorted(missing))}, which "
-            f"{' + '.join(map(str, given))} on {problem.device.name} does not provide; add an "
-            "evaluator that does, e.g. evaluator=['surrogate', 'host']"
+            f"the reward {problem.reward.name} needs {', '.join(sorted(missing))}, which {name} on "
+            f"{problem.device.name} does not provide; add an evaluator that does, "
+            "e.g. evaluator=['surrogate', 'host']"
         )
-    return stack
 
 
 def _provided(parts: Iterable[Evaluator]) -> set[str]:
@@ -146,5 +176,7 @@ def _provided(parts: Iterable[Evaluator]) -> set[str]:
 def _make_part(part: str | Evaluator, problem: Problem) -> Evaluator:
     if isinstance(part, Evaluator):
         return part
-    evaluator: Evaluator = resolve("evaluator", part).for_problem(problem)
-    return evaluator
+    found = resolve("evaluator", part) if isinstance(part, str) else part
+    if not isinstance(found, type) or not issubclass(found, Evaluator):
+        raise EmNASError(f"{part!r} is no evaluator: a subclass of emnas_gym.Evaluator is needed")
+    return found.for_problem(problem)

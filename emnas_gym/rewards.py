@@ -6,6 +6,8 @@ constant inside the range pays an agent for nonsense.
 
 from __future__ import annotations
 
+import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.budgets import Budgets
-from emnas_gym.errors import EvaluationError, UnknownName
+from emnas_gym.errors import EmNASError, EvaluationError, UnknownName
 from emnas_gym.measurement import Measurement
 
 BELOW = 0.05  # an illegal network lies this share of the range below it
+LEAST_MS, LARGEST = 1e-6, 1e9  # constants outside are slips, and make ranges that are no numbers
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,14 @@ class Reward(ABC):
         """Returns the scalar and its named terms.
 
         Raises:
-            EvaluationError: If a field that the reward needs was not measured.
+            EvaluationError: If a field that the reward needs was not measured, or is no number.
         """
         for field in self.objectives:
-            if getattr(measurement, field) is None:
+            value = getattr(measurement, field)
+            if value is None:
                 raise EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
+            if not math.isfinite(value):
+                raise EvaluationError(f"reward {self.name} needs a number as {field}, not {value}")
         terms = self._terms(measurement)
         low, high = self.range
         return min(max(self._weigh(terms), low), high), terms
@@ -91,6 +97,13 @@ class Reward(ABC):
         return {"name": self.name, **vars(self)}
 
 
+def _check(name: str, value: float, low: float = LEAST_MS, high: float = LARGEST) -> None:
+    """Refuses a constant that is not a number of its range."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        raise EmNASError(f"reward: {name} is a number from {low:g} to {high:g}, not {value!r}")
+
+
 def _values(measurement: Measurement) -> tuple[float, float]:
     assert measurement.accuracy is not None
     assert measurement.latency_ms is not None
@@ -109,6 +122,9 @@ class WeightedProduct(Reward):
     name = "weighted_product"
 
     def __init__(self, target_ms: float, floor_ms: float, exponent: float = -0.07) -> None:
+        _check("target_ms", target_ms)
+        _check("floor_ms", floor_ms)
+        _check("exponent", exponent, -LARGEST, 0.0)
         self.target_ms, self.floor_ms, self.exponent = target_ms, floor_ms, exponent
 
     @property
@@ -139,6 +155,8 @@ class Linear(Reward):
     name = "linear"
 
     def __init__(self, cap_ms: float, weight: float = 0.5) -> None:
+        _check("cap_ms", cap_ms)
+        _check("weight", weight, 0.0)
         self.cap_ms, self.weight = cap_ms, weight
 
     @property
@@ -166,6 +184,8 @@ class Exponential(Reward):
     name = "exponential"
 
     def __init__(self, threshold_ms: float, cap_ms: float) -> None:
+        _check("threshold_ms", threshold_ms)
+        _check("cap_ms", cap_ms)
         self.threshold_ms, self.cap_ms = threshold_ms, cap_ms
 
     @property
@@ -236,7 +256,7 @@ def _exponential(scale: Scale, budgets: Budgets, **options: float) -> Reward:
 
 
 def _constrained(scale: Scale, budgets: Budgets, **options: float) -> Reward:
-    return Constrained(budgets, **options)
+    return Constrained(budgets)
 
 
 REWARDS: dict[str, Maker] = {
@@ -245,17 +265,22 @@ REWARDS: dict[str, Maker] = {
     "exponential": _exponential,
     "constrained": _constrained,
 }
+_CLASSES: dict[str, type[Reward]] = {
+    cls.name: cls for cls in (WeightedProduct, Linear, Exponential, Constrained)
+}
 
 
-def make_reward(name: str, scale: Scale, budgets: Budgets, **options: float) -> Reward:
+def make_reward(name: str, scale: Scale, budgets: Budgets, /, **options: float) -> Reward:
     """Makes a reward by name, its constants those of the task and device unless given.
 
     Raises:
         UnknownName: If no reward, or no option of it, has this name.
+        EmNASError: If an option is not a number that makes sense.
     """
     if name not in REWARDS:
         raise UnknownName("reward", name, REWARDS)
-    try:
-        return REWARDS[name](scale, budgets, **options)
-    except TypeError as error:
-        raise UnknownName(f"option of reward {name}", ", ".join(options), (), str(error)) from error
+    known = [key for key in inspect.signature(_CLASSES[name]).parameters if key != "budgets"]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of reward {name}", option, known)
+    return REWARDS[name](scale, budgets, **options)

@@ -1,4 +1,4 @@
-"""Fitted models in numpy: small networks on features, and sums of costs over layers."""
+"""Fitted models in numpy: ensembles of small networks on features."""
 
 from __future__ import annotations
 
@@ -109,10 +109,13 @@ class Ensemble:
         _check_chain(weights, biases, features)
         for name in expected[:4]:
             if values[name].shape != (features,):
-                raise SurrogateFileError(f"{name} has shape {values[name].shape}, not ({features},)")
+                raise SurrogateFileError(
+                    f"{name} has shape {values[name].shape}, not ({features},)"
+                )
         if not (values["scale"] > 0).all():
             raise SurrogateFileError("scale is not above 0")
-        return cls(*(values[name] for name in expected[:4]), weights, biases, link)
+        centre, scale, low, high = (values[name] for name in expected[:4])
+        return cls(centre, scale, low, high, weights, biases, link)
 
 
 def _check_chain(weights: tuple[Array, ...], biases: tuple[Array, ...], features: int) -> None:
@@ -125,34 +128,6 @@ def _check_chain(weights: tuple[Array, ...], biases: tuple[Array, ...], features
             raise SurrogateFileError(f"a bias has shape {bias.shape} where {width} go out")
     if width != 1:
         raise SurrogateFileError(f"the last layer has {width} outputs, not one")
-
-
-@dataclass(frozen=True)
-class Additive:
-    """A constant and a sum over layers of non-negative costs (`emnas_gym.layer_costs`).
-
-    Attributes:
-        costs: Name of a term → cost of one unit of it.
-    """
-
-    costs: Mapping[str, float]
-
-    @classmethod
-    def of(cls, costs: Mapping[str, object]) -> Self:
-        """Checks what was read from a file.
-
-        Raises:
-            SurrogateFileError: If a cost is not a finite number of 0 or more.
-        """
-        for name, value in costs.items():
-            good = isinstance(value, (int, float)) and np.isfinite(value) and value >= 0
-            if not good or isinstance(value, bool):
-                raise SurrogateFileError(f"cost {name} = {value!r} is no finite number from 0 on")
-        return cls({name: float(str(value)) for name, value in costs.items()})
-
-    def cost(self, terms: Mapping[str, float]) -> float:
-        """Cost of what `emnas_gym.layer_costs` counts; unknown terms cost nothing."""
-        return sum(self.costs.get(name, 0.0) * amount for name, amount in terms.items())
 
 
 def _floats(name: str, array: NDArray[np.generic]) -> Array:

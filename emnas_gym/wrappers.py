@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from emnas_gym.env import EmNASEnv
+from emnas_gym.problem import latency_scale
 
 
 def _emnas(env: gym.Env[Any, Any]) -> EmNASEnv:
@@ -55,8 +56,8 @@ class VectorReward(gym.Wrapper[Any, Any, Any, Any]):
     """Rewards as vectors in MO-Gymnasium's form; the scalar stands in ``info["reward"]``.
 
     The entries are the reward's objectives, larger being better; zero before the end of an
-    episode. An episode that ends without a measurement gives the worst that is declared: no
-    accuracy, and the cap of every cost, where the reward has one, else zero.
+    episode. One that ends with an illegal network gives no accuracy and the latency that counts
+    as worst for the task and device, so that nonsense never undercuts a network.
 
     Args:
         env: An EmNAS environment.
@@ -66,10 +67,14 @@ class VectorReward(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._inner = _emnas(env)
         self.reward_space = self._inner.reward_space
+        problem = self._inner.problem
+        worst = {"latency_ms": latency_scale(problem.task, problem.device).cap_ms}
+        vector = [0.0 - worst.get(field, 0.0) for field in problem.reward.objectives]
+        self._illegal = np.array(vector, dtype=np.float32)
 
     def step(self, action: Any) -> Any:  # noqa: ANN401
         """Places a token."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        zero = np.zeros(self.reward_space.shape, dtype=np.float32)
-        vector = info.get("reward_vector", zero)
+        nothing = self._illegal if terminated else np.zeros_like(self._illegal)
+        vector = info.get("reward_vector", nothing).copy()
         return observation, vector, terminated, truncated, info | {"reward": reward}

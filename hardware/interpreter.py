@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from emnas_gym.errors import BackendMissing
+from emnas_gym.errors import BackendMissing, DatasetError
 from hardware.captured import captured
 from hardware.errors import ModelFileError
 from hardware.extras import advice
@@ -141,7 +141,15 @@ class Model:
 
         Returns:
             (N, ...) in the type of the output.
+
+        Raises:
+            DatasetError: If the images do not fit the input.
         """
+        if images.shape[1:] != self.input_shape or images.dtype != self.input_dtype:
+            given, known = (images.shape[1:], images.dtype), (self.input_shape, self.input_dtype)
+            raise DatasetError(f"images of shape and type {given}, where the model takes {known}")
+        if not len(images):
+            raise DatasetError("no images to run the model on")
         outputs = []
         for image in images:
             self._interpreter.set_tensor(self._input["index"], image[np.newaxis])

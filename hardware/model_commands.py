@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from emnas_gym import costs
@@ -15,12 +14,12 @@ from emnas_gym.architecture import Architecture
 from emnas_gym.errors import EmNASError, InvalidArchitecture
 from emnas_gym.space import load_space
 from emnas_gym.tasks import Task, resolve_task
+from hardware.array_files import read_array, read_arrays
 from hardware.doctor import interpreter_version, package_version
 from hardware.door import Json, app, notes, show
 from hardware.export import export_float, export_int8, write_export
 from hardware.model_file import read_model_file
 from hardware.npu_compiler import compile_apart, compile_model, npu_config
-from hardware.program import Array
 from hardware.random_weights import random_images, random_weights
 from hardware.timing import Protocol, time_models
 
@@ -57,8 +56,8 @@ def export_command(
     """
     architecture, the_task = _network(space, tokens), resolve_task(task)
     graph = architecture.graph(the_task)
-    chosen = _arrays(weights) if weights else random_weights(graph)
-    calibration = _array(images) if images else random_images(the_task.input_shape)
+    chosen = read_arrays(weights) if weights else random_weights(graph)
+    calibration = read_array(images) if images else random_images(the_task.input_shape)
     paths = write_export(out, name, graph, chosen, calibration)
     if not (weights and images):
         notes.print("weights or calibration images are random: the files can only be measured")
@@ -145,26 +144,7 @@ def _network(space: str, tokens: str) -> Architecture:
 
 def _content(architecture: Architecture, task: Task, weights: Path | None, as_float: bool) -> bytes:
     graph = architecture.graph(task)
-    chosen = _arrays(weights) if weights else random_weights(graph)
+    chosen = read_arrays(weights) if weights else random_weights(graph)
     if as_float:
         return export_float(graph, chosen)
     return export_int8(graph, chosen, random_images(task.input_shape))
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    """Arrays of an .npz file; nothing in it is executed."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise EmNASError(f"{path}: no .npz file of plain arrays: {error}") from error
-
-
-def _array(path: Path) -> Array:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise EmNASError(f"{path}: no .npy file of a plain array: {error}") from error
-    if not isinstance(loaded, np.ndarray):
-        raise EmNASError(f"{path}: holds several arrays; expected an .npy file with one")
-    return loaded

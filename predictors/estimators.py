@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+import itertools
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -67,12 +68,12 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             torch.manual_seed(self.seed)
             weights, biases = self._train(standard, link(self.link, y))
         self.ensemble_ = Ensemble(
-            centre=centre,
-            scale=scale,
-            low=standard.min(axis=0),
-            high=standard.max(axis=0),
-            weights=tuple(_rounded(w) for w in weights),
-            biases=tuple(_rounded(b) for b in biases),
+            centre=_rounded(centre),
+            scale=_rounded(scale),
+            low=_rounded(standard.min(axis=0)),
+            high=_rounded(standard.max(axis=0)),
+            weights=tuple(_rounded(w.detach().numpy()) for w in weights),
+            biases=tuple(_rounded(b.detach().numpy()) for b in biases),
             link=self.link,
         )
         return self
@@ -86,7 +87,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         middle, spread = targets.mean(), targets.std()
         targets = (targets - middle) / spread
         weights, biases = self._start(x.shape[1])
-        decay = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+        decay: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(decay, lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = -(-len(x) // self.batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -94,11 +95,11 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         for _ in range(self.epochs):
             order = torch.stack([torch.randperm(len(x)) for _ in range(self.members)])
-            for rows in order.split(self.batch_size, dim=1):
+            for rows in torch.split(order, self.batch_size, dim=1):
                 output = self._forward(inputs[rows], weights, biases)
                 loss = ((output - targets[rows]) ** 2).mean(dim=1).sum()
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
         with torch.no_grad():
@@ -109,7 +110,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _start(self, features: int) -> tuple[list[Tensor], list[Tensor]]:
         widths = (features, *self.hidden, 1)
         weights, biases = [], []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             weight = torch.randn(self.members, before, after) / before**0.5
             weights.append(weight.requires_grad_())
             biases.append(torch.zeros(self.members, 1, after).requires_grad_())
@@ -122,6 +123,6 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return hidden[:, :, 0]
 
 
-def _rounded(tensor: Tensor) -> Array:
+def _rounded(values: NDArray[Any]) -> Array:
     """Float32 as it is stored, in the float64 in which it is used."""
-    return tensor.detach().numpy().astype(np.float32).astype(np.float64)
+    return values.astype(np.float32).astype(np.float64)

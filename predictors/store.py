@@ -85,6 +85,26 @@ class TableStore:
             rows = about.items()
             self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
 
+    @classmethod
+    def reading(cls, path: Path) -> Self:
+        """Opens a table to read it, also while another process writes it.
+
+        Raises:
+            StoreError: If there is no table, or it is damaged.
+        """
+        if not path.is_file():
+            raise StoreError(f"{path}: there is no table; `predictors collect` makes one")
+        store = cls.__new__(cls)
+        store.path = path
+        try:
+            store._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", timeout=5.0, uri=True
+            )
+            store._db.execute("SELECT value FROM about LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path}: not a table of ours, or damaged: {error}") from error
+        return store
+
     def __enter__(self) -> Self:
         """Opens nothing further."""
         return self
@@ -140,6 +160,21 @@ class TableStore:
         for tokens, name, value in self._db.execute(query, (device,)):
             table.setdefault(_tokens(tokens), {})[name] = value
         return table
+
+    def devices(self) -> list[str]:
+        """Devices with measured costs."""
+        return [
+            name for (name,) in self._db.execute("SELECT DISTINCT device FROM costs ORDER BY 1")
+        ]
+
+    def failures(self) -> list[tuple[Tokens, int, str, str]]:
+        """Tokens, seed, stage and reason of all that could not be measured."""
+        query = "SELECT tokens, seed, stage, reason FROM failures ORDER BY rowid"
+        return [(_tokens(t), seed, stage, why) for t, seed, stage, why in self._db.execute(query)]
+
+    def about(self) -> dict[str, str]:
+        """What the table is of and how it came about."""
+        return dict(self._db.execute("SELECT key, value FROM about ORDER BY key"))
 
     def failed(self, stage: str) -> set[Tokens]:
         """Tokens of networks that could not be measured in a stage."""

@@ -11,6 +11,7 @@ constant is shared by all lines: the one whose slopes predict left-out networks 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,9 @@ import numpy as np
 from emnas_gym.errors import DatasetError
 from predictors.external import read_rows
 
-SOURCE = "MLPerf Tiny v1.1 results, closed division (github.com/mlcommons/tiny_results_v1.1, Apache-2.0)"
+SOURCE = (
+    "MLPerf Tiny v1.1 results, closed division (github.com/mlcommons/tiny_results_v1.1, Apache-2.0)"
+)
 TABLE = "tinyml/mlperf_tiny_v1.1.csv"
 CONSTANTS = tuple(range(0, 400_001, 5_000))  # cycles tried for the shared constant
 
@@ -42,7 +45,17 @@ def _resnet8() -> list[Layer]:
 def _mobilenet_quarter() -> list[Layer]:
     layers: list[Layer] = [(48, 48, 9, 3, 8)]
     side, channels = 48, 8
-    steps = [(1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *[(1, 128)] * 5, (2, 256), (1, 256)]
+    steps = [
+        (1, 16),
+        (2, 32),
+        (1, 32),
+        (2, 64),
+        (1, 64),
+        (2, 128),
+        *[(1, 128)] * 5,
+        (2, 256),
+        (1, 256),
+    ]
     for stride, filters in steps:
         side //= stride
         layers += [(side, side, 9, 1, channels), (side, side, 1, channels, filters)]
@@ -57,7 +70,7 @@ def _ds_cnn() -> list[Layer]:
 
 def _autoencoder() -> list[Layer]:
     widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
-    return [(1, 1, 1, a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    return [(1, 1, 1, a, b) for a, b in itertools.pairwise(widths)]
 
 
 def _macs(layers: Iterable[Layer]) -> int:
@@ -133,7 +146,15 @@ def read_times() -> list[Time]:
     Raises:
         DatasetError: If the table is missing or has no such row.
     """
-    needed = ("benchmark", "system", "processor", "freq", "framework", "latency_ms", "energy_uj_inf")
+    needed = (
+        "benchmark",
+        "system",
+        "processor",
+        "freq",
+        "framework",
+        "latency_ms",
+        "energy_uj_inf",
+    )
     times = [time for row in read_rows(TABLE, needed) if (time := _time(row)) is not None]
     if not times:
         raise DatasetError(f"{TABLE}: no times of Cortex-M systems")

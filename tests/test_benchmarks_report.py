@@ -58,7 +58,9 @@ def make_summary(evaluations: int = 600, space: str = "emnas-382") -> dict[str, 
         _winner(problem, rank, tokens, measurement, rng)
         for rank, (tokens, measurement) in enumerate(networks[:5], 1)
     ]
-    best = {k: winners[1][k] for k in ("tokens", "layers", "reward", "terms", "measurement", "graph")}
+    best = {
+        k: winners[1][k] for k in ("tokens", "layers", "reward", "terms", "measurement", "graph")
+    }
     return {
         "problem": problem.to_json(),
         "device": dict(vars(problem.device)),
@@ -87,8 +89,8 @@ def make_summary(evaluations: int = 600, space: str = "emnas-382") -> dict[str, 
             "agreement": 0.9917,
             "rank": 2,
             "interpreter": "LiteRT 2.1",
-            "arena_head_bytes": 3072,
-            "ram_bytes": 6310,
+            "arena_head_bytes": best["measurement"]["arena_head_bytes"],
+            "ram_bytes": best["measurement"]["ram_bytes"],
             "flash_bytes": 14312,
         },
         "random_verified": {"accuracy": [0.951, 0.949, 0.962], "mean": 0.954, "reward": 0.9581},
@@ -159,3 +161,286 @@ def _winner(
             "file": "winner.tflite" if rank == 2 else None,
         },
     }
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for, and fails on tags that do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self.open[-1] if self.open else "", data.strip()))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(text for tag, text in self.texts if tag != "style")
+
+
+def tables(page: Page) -> dict[str, list[list[str]]]:
+    """The data of every figure, read back from its download."""
+    found = {}
+    for link in page.all("a"):
+        kind, _, coded = str(link["href"]).partition(",")
+        assert kind == "data:text/csv;charset=utf-8;base64"
+        rows = csv.reader(io.StringIO(base64.b64decode(coded).decode()))
+        found[str(link["download"])] = list(rows)
+    return found
+
+
+def test_report_is_whole_valid_and_needs_nothing_else(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write_report(json.loads(json.dumps(summary)), tmp_path / "new")
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert path.name == "report.html"
+    assert html.startswith("<!DOCTYPE html>")
+    assert not re.search(r"(?:https?:)?//[a-z]", html.replace("http://www.w3.org", ""))
+    assert not page.all("script") and not page.all("img") and "url(" not in html
+    assert all(str(a["href"]).startswith("data:") for a in [*page.all("a"), *page.all("link")])
+    assert len(html) < 1_000_000
+
+
+def test_every_figure_has_its_data_and_its_command(summary: dict[str, Any]) -> None:
+    html = render_html(summary)
+    parts = html.split("<figure")[1:]
+    assert len(parts) == len(Page(html).all("figure")) == 5
+    for part in parts:
+        assert part.count("<svg") == 2
+        assert 'download="' in part
+        assert summary["command"] in part
+    data = tables(Page(html))
+    assert set(data) == {f"{n}.csv" for n in ("network", "costs", "reward", "pareto", "verified")}
+    assert all(len(rows) > 1 and len({len(r) for r in rows}) == 1 for rows in data.values())
+
+
+def test_data_of_the_curve_is_the_curve(summary: dict[str, Any]) -> None:
+    rows = tables(Page(render_html(summary)))["reward.csv"]
+    header, body = rows[0], rows[1:]
+    assert header[:3] == ["evaluation", "reinforce", "reinforce, best so far"]
+    assert [r[1] for r in body] == ["" if v is None else str(v) for v in summary["curve"]]
+    best = max(v for v in summary["curve"] if v is not None)
+    assert float(body[-1][2]) == best
+    assert float(body[-1][4]) == summary["random"]["uniform-length"]["best"]
+
+
+def test_pareto_front_is_not_beaten(summary: dict[str, Any]) -> None:
+    rows = tables(Page(render_html(summary)))["pareto.csv"][1:]
+    ours = [(float(x), float(y), front) for name, x, y, front in rows if name == "reinforce"]
+    assert len(ours) == len(summary["points"])
+    front = [(x, y) for x, y, on in ours if on == "1"]
+    assert front
+    for x, y in front:
+        assert not any(a <= x and b >= y and (a, b) != (x, y) for a, b, _ in ours)
+
+
+def test_numbers_are_shown_with_their_spread_and_origin(summary: dict[str, Any]) -> None:
+    text = Page(render_html(summary)).text.replace("\u00a0", " ")
+    chosen = summary["winners"][1]["verified"]
+    assert f"{100 * chosen['mean']:.1f} ± {100 * chosen['std']:.1f} %" in text
+    assert "≈" in text and "computed from shapes and counts" in text
+    assert "3 of 600 evaluations failed." in text
+    for value in (summary["export"]["sha256"], "winner.tflite", "winner.h", "14,312 bytes"):
+        assert value in text
+    for name in ("uniform-length", "walk", "surrogate", "batch_size 16", "numpy 2.4.6"):
+        assert name in text
+
+
+def test_latency_from_a_stopwatch_is_not_marked_as_approximate(summary: dict[str, Any]) -> None:
+    for entry in [summary["best"], *summary["winners"]]:
+        entry["measurement"]["provenance"]["latency_ms"] = "board"
+    text = Page(render_html(summary)).text
+    assert "measured on the board" in text
+    assert not re.search(r"≈\s*[\d.]+\s*ms", text)
+
+
+def _hostile(value: Any, key: str = "") -> Any:  # noqa: ANN401
+    kept = ("op", "provenance", "budgets")
+    if isinstance(value, dict):
+        return {k: v if k in kept else _hostile(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_hostile(v, key) for v in value]
+    return HOSTILE + value if isinstance(value, str) else value
+
+
+def test_everything_is_escaped(summary: dict[str, Any]) -> None:
+    html = render_html(_hostile(summary))
+    page = Page(html)
+    assert not page.all("script")
+    assert "<script" not in html
+    assert page.text.count("<script>alert('x')</script>") > 40
+    allowed = {"aria-label", "class", "content", "d", "data-name", "download", "href", "id", "role"}
+    allowed |= {"lang", "charset", "name", "rel", "scope", "viewbox", "x", "y"}
+    assert {name for _, attrs in page.tags for name in attrs} <= allowed
+
+
+def test_cells_of_data_never_start_a_formula(summary: dict[str, Any]) -> None:
+    summary["agent"]["name"] = "=HYPERLINK(1)"
+    data = tables(Page(render_html(summary)))
+    assert data["reward.csv"][0][1] == "'=HYPERLINK(1)"
+    assert data["pareto.csv"][1][0] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("missing", ["export", "random_verified", "verified", "int8", "all"])
+def test_optional_parts_may_be_missing(summary: dict[str, Any], missing: str) -> None:
+    for key in ("export", "random_verified"):
+        summary[key] = None if missing in (key, "all") else summary[key]
+    for entry in summary["winners"]:
+        for key in ("verified", "int8"):
+            entry[key] = None if missing in (key, "all") else entry[key]
+    page = Page(render_html(summary))
+    trained = missing not in ("verified", "all")
+    assert len(page.all("figure")) == (5 if trained else 4)
+    assert ("No winner was trained" in page.text) == (not trained)
+    assert ("No file was exported" in page.text) == (missing in ("export", "all"))
+    assert render_markdown(summary).count("\n") > 10
+
+
+def test_bare_summary(summary: dict[str, Any]) -> None:
+    """No points, one evaluation, no random search, no graph, no latency, no budgets."""
+    known = summary["best"]["measurement"]
+    for name in ("latency_ms", "flash_bytes", "ram_bytes", "macs"):
+        known.pop(name)
+        known["provenance"].pop(name)
+    summary |= {"curve": [0.5], "points": [], "random": {}, "notes": [], "export": None}
+    summary["winners"] = summary["winners"][:1]
+    summary["best"]["graph"] = []
+    summary["problem"]["budgets"] = {}
+    summary["device"] = {"name": "somewhere", "title": None, "core": "", "clock_mhz": 1}
+    summary["versions"] = {}
+    page = Page(render_html(summary))
+    assert {f["id"] for f in page.all("figure")} == {"reward", "verified"}
+
+
+def test_failed_and_impossible_values(summary: dict[str, Any]) -> None:
+    summary["curve"] = [None, None, float("nan"), 0.5, None, 0.7, float("inf")]
+    summary["points"] = [
+        [None, 0.5],
+        [1.0, None],
+        [float("nan"), 1.0],
+        [0.0, 0.3],
+        [2.0, 0.7],
+        None,
+    ]
+    page = Page(render_html(summary))
+    assert "nan" not in "".join(str(p.get("d")) for p in page.all("path"))
+    rows = tables(page)["reward.csv"]
+    assert [r[2] for r in rows[1:8]] == ["", "", "", "0.5", "0.5", "0.7", "0.7"]
+    assert next(r for r in tables(page)["pareto.csv"] if r[0] == "reinforce")[1:3] == ["2.0", "0.7"]
+
+
+def test_nothing_measured_at_all(summary: dict[str, Any]) -> None:
+    summary |= {"curve": [None], "points": [], "random": {}}
+    assert figures.reward_figure(summary) is None
+    assert Page(render_html(summary)).all("figure")
+
+
+def test_warnings_say_what_is_wrong(summary: dict[str, Any]) -> None:
+    summary["random"]["uniform-length"]["curve"][5] = 2.0
+    summary["export"] |= {"int8_accuracy": 0.9, "bytes": 40_000, "flash_bytes": 40_000}
+    summary["winners"][1]["verified"] |= {"mean": 0.5}
+    text = Page(render_html(summary)).text
+    assert "Random search found a network that is as good or better" in text
+    assert "exceeds its budget of flash: 39.1 KiB of 32.0 KiB" in text
+    assert "Quantisation to int8 cost 7.1 points" in text
+    assert "points off its verified one" in text
+    assert "below that of random search" in text
+
+
+def test_every_layer_is_drawn(summary: dict[str, Any]) -> None:
+    problem = Problem.make("emnas-mobile-49", task="grasp", device="host")
+    tokens = (22, 8, 34, 23, 32, 43, 12, 24, 31, 11, 10, 13, 35, 19, 45, 14)
+    tokens += (29, 21, 15, 18, 47, 4, 9, 44, 18, 48, 24, 26, 14, 5, 17, 49)
+    summary["best"]["graph"] = describe(problem.space.architecture(tokens).graph(problem.task))
+    figure = figures.network_figure(summary)
+    assert figure is not None
+    count = len(summary["best"]["graph"])
+    for layout in figure.layouts:
+        blocks = [m for m in layout.marks if m.role.startswith("block ")]
+        assert len(blocks) == count == len(figure.rows)
+        texts = [m for m in layout.marks if m.text and not m.d]
+        assert all(0 <= m.x <= layout.width and 0 <= m.y <= layout.height for m in texts)
+
+
+def test_axes() -> None:
+    axis = figures.Axis(0.2, 1.0, 0, 100)
+    assert axis(0.2) == 0 and axis(1.0) == 100 and axis(0.6) == pytest.approx(50)
+    assert axis.ticks(4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert figures.Axis(0.9, 60, 0, 1, log=True).ticks(5) == pytest.approx([1, 2, 5, 10, 20, 50])
+    assert figures.plain_texts([0.9, 0.925, 0.95]) == ["0.900", "0.925", "0.950"]
+    assert figures.percent_texts([0.5, 0.75]) == ["50 %", "75 %"]
+
+
+def test_markdown(summary: dict[str, Any]) -> None:
+    text = render_markdown(summary)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 3 + 2 + 5
+    assert f"| random, uniform-length | {summary['random']['uniform-length']['best']:.4f} |" in text
+    summary["agent"]["name"] = "a|b<c>\nd"
+    hostile = [line for line in render_markdown(summary).splitlines() if "a\\|b&lt;c> d" in line]
+    assert len(hostile) == 1
+
+
+HARNESS = """<!DOCTYPE html><html><body><iframe id="page" width="{width}" height="900"
+style="border:0"></iframe><p id="answer"></p><script>
+const frame = document.getElementById("page");
+frame.onload = () => {{
+  const page = frame.contentDocument, root = page.scrollingElement;
+  page.querySelectorAll("details").forEach(d => d.open = true);
+  const shown = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width);
+  const wide = [...page.querySelectorAll("body *")]
+    .filter(e => e.getBoundingClientRect().right > root.clientWidth + 1).map(e => e.tagName);
+  document.getElementById("answer").textContent = JSON.stringify({{
+    scroll: root.scrollWidth, client: root.clientWidth, svgs: shown.length, wide}});
+}};
+frame.srcdoc = {page};
+</script></body></html>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("names", ["usual", "hostile"])
+def test_no_sideways_scrolling_in_a_browser(
+    summary: dict[str, Any], tmp_path: Path, width: int, names: str
+) -> None:
+    summary["notes"].append("x" * 400)
+    page = json.dumps(render_html(_hostile(summary) if names == "hostile" else summary))
+    harness = tmp_path / "harness.html"
+    harness.write_text(
+        HARNESS.format(width=width, page=page.replace("</", "<\\/")), encoding="utf-8"
+    )
+    result = subprocess.run(
+        [
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--hide-scrollbars",
+            "--window-size=1400,1000", "--virtual-time-budget=4000", "--dump-dom", harness.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in result.stderr
+    answer = json.loads(re.findall(r'<p id="answer">(.*?)</p>', result.stdout)[0])
+    assert answer["client"] == width
+    assert answer["scroll"] <= width
+    assert answer["wide"] == []
+    assert answer["svgs"] == 5

@@ -9,14 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from emnas_gym import costs
-from emnas_gym.errors import DatasetError, EmNASError
-from emnas_gym.graph import GraphBuilder, LayerGraph
-from hardware.captured import captured
-from hardware.errors import WeightsError
-from hardware.export import c_array, export_float, export_int8, write_export
-from hardware.interpreter import Model
 from test_hardware_graphs import (
     SMALL_COLOUR,
     branching_graph,
@@ -25,6 +17,14 @@ from test_hardware_graphs import (
     space_graphs,
     trained_looking_weights,
 )
+
+from emnas_gym import costs
+from emnas_gym.errors import DatasetError, EmNASError
+from emnas_gym.graph import GraphBuilder, LayerGraph
+from hardware.captured import captured
+from hardware.errors import WeightsError
+from hardware.export import c_array, export_float, export_int8, write_export
+from hardware.interpreter import Model
 
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 GRAPHS = [
@@ -36,6 +36,23 @@ GRAPHS = [
 
 def exported(graph: LayerGraph, seed: int) -> bytes:
     return export_int8(graph, trained_looking_weights(graph, seed), images_for(graph, 8, seed))
+
+
+def test_a_trained_torch_network_and_its_float_file_agree() -> None:  # F1
+    torch = pytest.importorskip("torch", reason="needs the package torch")
+    from predictors.network import GraphNetwork
+
+    for seed, graph in enumerate(GRAPHS[:40]):
+        if any(node.op == "softmax" for node in graph.nodes[:-1]):
+            continue  # that network leaves softmax to its loss
+        network = GraphNetwork(graph).eval()
+        network.load_weights(trained_looking_weights(graph, seed))
+        images = images_for(graph, 2, seed)
+        with torch.no_grad():
+            logits = network(torch.from_numpy(images).permute(0, 3, 1, 2))
+        expected = torch.softmax(logits.flatten(1), 1).numpy()
+        actual = Model(export_float(graph, network.weights())).run(images)
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_int8_is_close_to_float() -> None:  # F1, F4

@@ -108,7 +108,9 @@ def forward(graph: LayerGraph, weights: Mapping[str, NDArray[np.float32]], image
     values: list[Values] = []
     for node in graph:
         inputs = [values[i] for i in node.inputs]
-        values.append(image.astype(np.float64) if node.op == "input" else _apply(node, inputs, weights))
+        values.append(
+            image.astype(np.float64) if node.op == "input" else _apply(node, inputs, weights)
+        )
     return values[-1]
 
 

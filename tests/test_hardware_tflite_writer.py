@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-
-from emnas_gym.graph import LayerGraph
-from emnas_gym.memory import plan_arena
-from hardware.calibration import calibrate
-from hardware.export import export_float, export_int8
-from hardware.extras import load
-from hardware.interpreter import Model
-from hardware.lowering import lower_float, lower_int8
-from hardware.tflite_writer import DATA_ALIGNMENT, OFFLINE_PLAN, SCHEMA, write_tflite
 from test_hardware_graphs import (
     SMALL_COLOUR,
     branching_graph,
@@ -23,10 +16,19 @@ from test_hardware_graphs import (
     trained_looking_weights,
 )
 
+from emnas_gym.graph import LayerGraph
+from emnas_gym.memory import plan_arena
+from hardware.calibration import calibrate
+from hardware.export import export_float, export_int8
+from hardware.extras import load
+from hardware.interpreter import Model
+from hardware.lowering import lower_float, lower_int8
+from hardware.tflite_writer import DATA_ALIGNMENT, OFFLINE_PLAN, SCHEMA, write_tflite
+
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 
 
-def parsed(content: bytes):
+def parsed(content: bytes) -> Any:  # noqa: ANN401
     return load(SCHEMA).ModelT.InitFromPackedBuf(content)
 
 
@@ -89,7 +91,7 @@ def test_the_int8_file_carries_the_arena_plan() -> None:
             bytes(model.buffers[entry.buffer].data), np.int32
         )
         tensors = model.subgraphs[0].tensors
-        assert (version, subgraph, count) == (1, 0, len(tensors) == count and count)
+        assert (version, subgraph, count) == (1, 0, len(tensors))
         assert [o < 0 for o in offsets] == [t.buffer != 0 for t in tensors]
         assert set(offsets) - {-1} == set(plan_arena(graph.deployed()).offsets)
 
