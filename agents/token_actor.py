@@ -1,27 +1,33 @@
-"""Actor-critic policies for Stable-Baselines3 that start with networks of about uniform length."""
+"""Actor-critic policies for Stable-Baselines3 whose logits are shared between like layers."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.lengths import end_logits
+from agents.token_embedding import TokenEmbedding
 from agents.token_features import token_features
 from emnas_gym.problem import Problem
-import os
+
+KEY_WIDTH = 32
 
 
-class Carrying(MlpExtractor):
-    """The usual two networks; the actor's output carries the situation along.
+class CarryingExtractor(MlpExtractor):
+    """The usual networks of actor and critic; the actor's latent carries the situation along.
 
     Args:
         situations: Number of last features that are carried.
         arguments: Those of ``MlpExtractor``.
+        keywords: Those of ``MlpExtractor``.
     """
 
     def __init__(self, situations: int, *arguments: Any, **keywords: Any) -> None:  # noqa: ANN401
@@ -30,57 +36,107 @@ class Carrying(MlpExtractor):
         self.latent_dim_pi += situations
 
     def forward_actor(self, features: Tensor) -> Tensor:
-        """Latent of the actor, the situation appended."""
+        """Latent of the actor, the situation appended, shape (B, latent + situations)."""
         return torch.cat([self.policy_net(features), features[:, -self.situations :]], dim=1)
 
 
-class Head(nn.Module):
-    def __init__(self, latent, problem, masked, width):
+class TokenHead(nn.Module):
+    """Logits of all tokens from a latent: a query times the keys of the layers.
+
+    Keys are linear in the details of a layer, plus a part of the token's own that starts at 0. All
+    logits start at 0, apart from the end token's, whose offset in each situation makes lengths
+    about uniform.
+
+    Args:
+        latent: Width of what comes in, the situation included.
+        problem: Space, lengths, budgets.
+        masked: Whether illegal tokens are masked; otherwise the environment replaces them.
+    """
+
+    features: Tensor  # (K + 1, F)
+    end_offset: Tensor  # (situations,)
+
+    def __init__(self, latent: int, problem: Problem, masked: bool) -> None:
         super().__init__()
-        f = torch.from_numpy(token_features(problem.space))
-        logits = torch.from_numpy(end_logits(problem.automaton, masked)).float().flatten()
-        self.S = len(logits)
-        self.end = problem.space.end_token
-        self.register_buffer("f", f)
-        self.register_buffer("off", logits)
-        self.query = nn.Linear(latent - self.S, width)
-        self.key = nn.Linear(f.shape[1], width)
-        self.own = nn.Parameter(torch.zeros(len(f), width))
+        features = token_features(problem.space)
+        offset = end_logits(problem.automaton, masked).ravel().astype(np.float32)
+        self.end_token = problem.space.end_token
+        self.register_buffer("features", torch.from_numpy(features))
+        self.register_buffer("end_offset", torch.from_numpy(offset))
+        self.query = nn.Linear(latent - len(offset), KEY_WIDTH)
+        self.key = nn.Linear(features.shape[1], KEY_WIDTH)
+        self.own = nn.Parameter(torch.zeros(len(features), KEY_WIDTH))
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.query.bias)
 
-    def forward(self, x):
-        keys = self.key(self.f) + self.own
-        out = self.query(x[:, : -self.S]) @ keys.T / keys.shape[1] ** 0.5
-        add = torch.zeros_like(out)
-        add[:, self.end] = x[:, -self.S :] @ self.off
-        return out + add
+    def forward(self, latent: Tensor) -> Tensor:
+        """Logits, shape (B, K + 1)."""
+        hidden, situation = latent.split([self.query.in_features, len(self.end_offset)], dim=1)
+        keys = self.key(self.features) + self.own
+        logits = self.query(hidden) @ keys.T / math.sqrt(KEY_WIDTH)
+        end = nn.functional.one_hot(torch.tensor(self.end_token), len(keys)).to(logits.dtype)
+        return logits + (situation @ self.end_offset)[:, None] * end
 
 
-class _Mixin:
-    def __init__(self, *a, problem: Problem, masked, shared=True, **k):
-        self._p, self._m, self._s = problem, masked, shared
-        super().__init__(*a, **k)
+class TokenActorCritic(ActorCriticPolicy):
+    """The policy of PPO and A2C for `TokenEmbedding` features.
 
-    def _build_mlp_extractor(self):
-        S = self.features_extractor.situations
-        self.mlp_extractor = Carrying(S, self.features_dim, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device)
+    Args:
+        arguments: Those of ``ActorCriticPolicy``.
+        problem: Space, lengths, budgets.
+        keywords: Those of ``ActorCriticPolicy``.
+    """
 
-    def _build(self, lr_schedule):
+    def __init__(self, *arguments: Any, problem: Problem, **keywords: Any) -> None:  # noqa: ANN401
+        self.problem = problem
+        super().__init__(*arguments, **keywords)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = _extractor(self)
+
+    def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        if self._s:
-            self.action_net = Head(self.mlp_extractor.latent_dim_pi, self._p, self._m, 32)
-            self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
-        else:
-            logits = torch.from_numpy(end_logits(self._p.automaton, self._m)).float().flatten()
-            with torch.no_grad():
-                self.action_net.weight[:, -len(logits):] = 0
-                self.action_net.weight[self._p.space.end_token, -len(logits):] = logits
+        _replace_head(self, self.problem, lr_schedule, masked=False)
 
 
-class TokenPolicyP(_Mixin, ActorCriticPolicy):
-    pass
+class MaskableTokenActorCritic(MaskableActorCriticPolicy):
+    """The policy of MaskablePPO for `TokenEmbedding` features.
+
+    Args:
+        arguments: Those of ``MaskableActorCriticPolicy``.
+        problem: Space, lengths, budgets.
+        keywords: Those of ``MaskableActorCriticPolicy``.
+    """
+
+    def __init__(self, *arguments: Any, problem: Problem, **keywords: Any) -> None:  # noqa: ANN401
+        self.problem = problem
+        super().__init__(*arguments, **keywords)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = _extractor(self)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        _replace_head(self, self.problem, lr_schedule, masked=True)
 
 
-class TokenPolicyM(_Mixin, MaskableActorCriticPolicy):
-    pass
+Policy = TokenActorCritic | MaskableTokenActorCritic
+
+
+def _extractor(policy: Policy) -> CarryingExtractor:
+    assert isinstance(policy.features_extractor, TokenEmbedding)
+    return CarryingExtractor(
+        policy.features_extractor.situations,
+        policy.features_dim,
+        net_arch=policy.net_arch,
+        activation_fn=policy.activation_fn,
+        device=policy.device,
+    )
+
+
+def _replace_head(policy: Policy, problem: Problem, schedule: Schedule, masked: bool) -> None:
+    """Puts a `TokenHead` in place of the linear layer, and makes the optimizer anew."""
+    policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, problem, masked)
+    policy.optimizer = policy.optimizer_class(
+        policy.parameters(), lr=schedule(1), **policy.optimizer_kwargs
+    )

@@ -323,7 +323,7 @@ def pareto_figure(summary: Summary) -> Figure | None:
         return None
     points = [point for run in searched for point in run.points]
     slow, fast = max(x for x, _ in points), min(x for x, _ in points)
-    log = slow > 8 * fast
+    log = slow > 5 * fast
     accuracies = sorted(y for _, y in points)
     low, high = _padded(accuracies[len(accuracies) // 3], accuracies[-1])
     hidden = sum(y < low for y in accuracies)
@@ -547,14 +547,18 @@ def _caption(grid: _Grid, slot: int, box: Box) -> list[Mark]:
     x = grid.centre(slot)[0]
     y = (slot // grid.columns + 1) * grid.row - 62
     activation = "" if box.activation == "none" else box.activation
-    lines = [text for text in (shape_text(box.shape), box.window, activation) if text]
+    lines = [_cut(text) for text in (shape_text(box.shape), box.window, activation) if text]
     return [
-        Mark(f"name middle {box.kind}", x=x, y=y, text=box.label),
+        Mark(f"name middle {box.kind}", x=x, y=y, text=_cut(box.label)),
         *(
             Mark("tick middle" if i else "tick middle strong", x=x, y=y + 15 * (i + 1), text=text)
             for i, text in enumerate(lines)
         ),
     ]
+
+
+def _cut(text: str, length: int = 14) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def winner_gauges(summary: Summary) -> tuple[Gauge, ...]:

@@ -164,12 +164,12 @@ def _lead(summary: Summary) -> str:
 
 def comparisons(summary: Summary) -> list[str]:
     """The result beside random search, as predicted and as verified."""
-    found = {run.role: run.best[-1][1] for run in figures.runs(summary) if run.best}
+    ours, theirs = bests(summary)
     sentences = []
-    if {"agent", "random"} <= set(found):
+    if ours is not None and theirs is not None:
         sentences.append(
-            f"Its best predicted reward {found['agent']:.4f} is "
-            f"{_versus(found['agent'], found['random'])} random search at as many evaluations."
+            f"Its best predicted reward {ours:.4f} is {_versus(ours, theirs)} random search at as "
+            "many evaluations, the stronger of its samplers."
         )
     verified, rival = winner(summary).get("verified"), summary.get("random_verified")
     if verified and rival and None not in (verified.get("reward"), rival.get("reward")):
@@ -178,6 +178,13 @@ def comparisons(summary: Summary) -> list[str]:
             f"{_versus(verified['reward'], rival['reward'])} random search's best, trained alike."
         )
     return sentences
+
+
+def bests(summary: Summary) -> tuple[float | None, float | None]:
+    """Best reward of the agent, and of the stronger sampler of random search."""
+    found = [(run.role == "agent", run.best[-1][1]) for run in figures.runs(summary) if run.best]
+    ours = max((reward for is_agent, reward in found if is_agent), default=None)
+    return ours, max((reward for is_agent, reward in found if not is_agent), default=None)
 
 
 def _versus(ours: float, theirs: float) -> str:
@@ -194,12 +201,12 @@ def _duration(seconds: float) -> str:
 
 def warnings(summary: Summary) -> list[str]:
     """What a reader must know before believing the numbers."""
-    runs = {run.role: run.best[-1][1] for run in figures.runs(summary) if run.best}
+    ours, theirs = bests(summary)
     over = [g for g in figures.winner_gauges(summary) if g.over]
     found = [f"The winner exceeds its budget of {g.title}: {g.text} {g.limit_text}." for g in over]
     if not figures.trials(summary):
         found.append("No winner was trained: every accuracy here is a prediction.")
-    if runs.get("random", float("-inf")) >= runs.get("agent", float("inf")):
+    if ours is not None and theirs is not None and theirs >= ours:
         found.append("Random search found a network that is as good or better: prefer it.")
     verified = winner(summary).get("verified") or {}
     predicted = summary["best"]["measurement"].get("accuracy")

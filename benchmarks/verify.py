@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emnas_gym.architecture import Architecture
-from emnas_gym.errors import EvaluationError
+from emnas_gym.errors import EvaluationError, StoreError
 from emnas_gym.history import Row
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
@@ -89,8 +89,11 @@ class Verifier:
     def _read(self) -> dict[str, dict[str, Any]]:
         if not self.path.exists():
             return {}
-        content = json.loads(self.path.read_text(encoding="utf-8"))
-        return dict(content["results"]) if content.get("settings") == self._settings else {}
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return dict(content["results"]) if content["settings"] == self._settings else {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{self.path} is damaged ({error!r}); remove it") from error
 
     def verify(
         self, rows: Sequence[Row], advance: Callable[[], None] = lambda: None

@@ -25,7 +25,10 @@ FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK for every chain
 BRANCHING = frozenset({"add", "concat", "max_pool2d", "avg_pool2d", "sigmoid", "softmax"})
 BRANCH_SLACK = 160  # and at most so much more for each of these where a network branches
 PERSISTENT_HEADER = 736
+SETUP_HEADER = 200
 
+_TENSOR_SETUP = 24  # sizes of the planner's records where a pointer has four bytes
+_BUFFER_SETUP = 40
 _TENSOR_RAM = 12
 _OPERATOR_RAM = 32
 _TENSOR_FLASH = 36  # of an activation: shape, scale, zero point and place in the arena plan
@@ -95,8 +98,19 @@ def arena_head_bytes(graph: LayerGraph) -> int:
 
 
 def ram_bytes(graph: LayerGraph) -> int:
-    """The whole arena: what activations share and what the runtime keeps."""
+    """What one inference needs: what activations share and what the runtime keeps."""
     return arena_head_bytes(graph) + persistent_bytes(graph)
+
+
+def setup_bytes(graph: LayerGraph) -> int:
+    """Upper bound of what the runtime needs, where activations lie later, to plan its memory."""
+    deployed = graph.deployed()
+    return SETUP_HEADER + sum(node_setup(deployed, node) for node in deployed)
+
+
+def arena_bytes(graph: LayerGraph) -> int:
+    """The arena to give to the runtime: `ram_bytes`, or more where planning needs more than maps."""
+    return max(arena_head_bytes(graph), setup_bytes(graph)) + persistent_bytes(graph)
 
 
 def node_macs(graph: LayerGraph, node: Node) -> int:
@@ -132,21 +146,33 @@ def node_flash(graph: LayerGraph, node: Node) -> int:
 
 def node_persistent(graph: LayerGraph, node: Node) -> int:
     """Bytes that the runtime keeps for one node of a deployed graph at most, on 32 bits."""
+    operators, activations, constants = _counts(graph, node)
+    size = operators * _OPERATOR_RAM + (activations + constants) * _TENSOR_RAM
     if node.op == "input":
-        return _TENSOR_RAM
-    size = _OPERATOR_RAM + _TENSOR_RAM + _KERNEL_RAM[node.op]
-    if node.op in WEIGHTED:
-        size += 2 * _TENSOR_RAM
-    if node.op == "pad":
-        size += _TENSOR_RAM
+        return size
+    extra = _extra_operators(graph, node)
+    size += (operators - extra) * _KERNEL_RAM[node.op] + extra * _UNARY_RAM
     if node.op in ("conv2d", "depthwise_conv2d"):
         size += 2 * align(4 * node.shape[-1])  # a multiplier and a shift for each channel
-    if node.op == "add":
-        size *= len(node.inputs) - 1
     if node.op == "concat":
         size += 2 * align(4 * len(node.inputs))
-    unary = _OPERATOR_RAM + _TENSOR_RAM + _UNARY_RAM
-    return size + _extra_operators(graph, node) * unary
+    return size
+
+
+def node_setup(graph: LayerGraph, node: Node) -> int:
+    """Bytes that the runtime needs for one node while it plans its memory, on 32 bits."""
+    _, activations, constants = _counts(graph, node)
+    return activations * (_TENSOR_SETUP + _BUFFER_SETUP) + constants * _TENSOR_SETUP
+
+
+def _counts(graph: LayerGraph, node: Node) -> tuple[int, int, int]:
+    """Operators, activations and constants that a node becomes in the file."""
+    if node.op == "input":
+        return 0, 1, 0
+    operators = len(node.inputs) - 1 if node.op == "add" else 1
+    operators += _extra_operators(graph, node)
+    constants = 2 if node.op in WEIGHTED else int(node.op == "pad")
+    return operators, operators, constants
 
 
 def _kernel_size(graph: LayerGraph, node: Node) -> int:

@@ -31,10 +31,13 @@ def padded(tokens: Sequence[int], length: int) -> NDArray[np.int64]:
 
 
 def onehot(grammar: Grammar, tokens: Sequence[int], length: int) -> NDArray[np.float32]:
-    """One-hot rows, shape (length, K + 1); a position without a layer is class 0."""
+    """One-hot rows, shape (length, K + 1); a position without a layer is class 0.
+
+    Raises:
+        InvalidArchitecture: If a token is none of the space, or there are too many.
+    """
     table = np.eye(grammar.num_tokens + 1, dtype=np.float32)
-    rows: NDArray[np.float32] = table[padded(tokens, length)]
-    return rows
+    return _look_up(table, grammar, tokens, length)
 
 
 def from_onehot(rows: NDArray[np.float32]) -> tuple[int, ...]:
@@ -49,9 +52,12 @@ def from_onehot(rows: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def layer_matrix(grammar: Grammar, tokens: Sequence[int], length: int) -> NDArray[np.float32]:
-    """Details of every layer, shape (length, `COLUMNS`); names are 1, 2, …; 0 is "not there"."""
-    matrix: NDArray[np.float32] = detail_table(grammar)[padded(tokens, length)]
-    return matrix
+    """Details of every layer, shape (length, `COLUMNS`); names are 1, 2, …; 0 is "not there".
+
+    Raises:
+        InvalidArchitecture: If a token is none of the space, or there are too many.
+    """
+    return _look_up(detail_table(grammar), grammar, tokens, length)
 
 
 def from_layer_matrix(grammar: Grammar, matrix: NDArray[np.float32]) -> tuple[int, ...]:
@@ -89,6 +95,16 @@ def _details(spec: LayerSpec) -> list[float]:
         spec.rate,
         *spec.pads,
     ]
+
+
+def _look_up(
+    table: NDArray[np.float32], grammar: Grammar, tokens: Sequence[int], length: int
+) -> NDArray[np.float32]:
+    row = padded(tokens, length)
+    if row.min(initial=0) < 0 or row.max(initial=0) > grammar.num_tokens:
+        raise InvalidArchitecture(f"{grammar.name} has tokens 1 to {grammar.num_tokens}, not {row}")
+    rows: NDArray[np.float32] = table[row]
+    return rows
 
 
 def _ordinal(field: str, value: str) -> int:

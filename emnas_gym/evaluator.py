@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,12 +82,21 @@ class Evaluator(ABC):
             batch: Finished architectures.
 
         Returns:
-            For each a `Measurement`, or the `EvaluationError` that says why there is none.
+            For each a `Measurement` of finite numbers, or the `EvaluationError` that says why
+            there is none.
         """
         results = self._evaluate(batch) if batch else []
         if len(results) != len(batch):
             raise EvaluationError(f"{type(self).__name__}: {len(results)} results for {len(batch)}")
-        return results
+        return [self._finite(result) for result in results]
+
+    def _finite(self, result: Result) -> Result:
+        """What a device or a formula gave, or the error that it is not a number."""
+        if isinstance(result, Measurement):
+            for field in result.provenance:
+                if not math.isfinite(value := getattr(result, field)):
+                    return EvaluationError(f"{type(self).__name__} measured {field} = {value}")
+        return result
 
     @abstractmethod
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emnas_gym.errors import EvaluationError, StoreError
+from emnas_gym.errors import EmNASError, EvaluationError, StoreError
 from emnas_gym.evaluator import Result
 from emnas_gym.measurement import Measurement
 from emnas_gym.ownership import Ownership
 
 FORMAT = "1"
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS evaluations (
     id INTEGER PRIMARY KEY, tokens TEXT NOT NULL, canonical TEXT NOT NULL,
     measurement TEXT, error TEXT, reward REAL, batch INTEGER NOT NULL);
+COMMIT;
 """
 
 
@@ -58,17 +61,34 @@ class History:
         self._owner = None if path is None else Ownership(path)
         try:
             self._db = sqlite3.connect(":memory:" if path is None else path)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_SCHEMA)
-            self._claim({"format": FORMAT} | (about or {}))
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             self._release()
-            raise StoreError(f"{path}: not a history, or damaged: {error}") from error
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        try:
+            with self._guard():
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._claim({"format": FORMAT} | (about or {}))
         except StoreError:
-            self._release()
+            self.close()
             raise
 
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Says of which file the database complains."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (sqlite3.Error, ValueError, TypeError, EmNASError) as error:
+            raise StoreError(
+                f"{self.path}: not a history, damaged, or not writable: {error}"
+            ) from error
+
     def _claim(self, about: dict[str, Any]) -> None:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and "evaluations" not in tables:
+            raise StoreError(f"{self.path}: is a database, but not a history; choose another --out")
+        self._db.executescript(_SCHEMA)
         known = dict(self._db.execute("SELECT key, value FROM about"))
         for key, value in about.items():
             text = json.dumps(value, sort_keys=True)
@@ -87,7 +107,11 @@ class History:
         return count
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Adds a batch in one commit."""
+        """Adds a batch in one commit.
+
+        Raises:
+            StoreError: If the file cannot be written, e.g. on a full disk.
+        """
         values = [
             (
                 _text(row.tokens),
@@ -105,20 +129,20 @@ class History:
             "INSERT INTO evaluations (tokens, canonical, measurement, error, reward, batch) "
             "VALUES (?, ?, ?, ?, ?, ?)"
         )
-        with self._db:
+        with self._guard(), self._db:
             self._db.executemany(query, values)
 
     def rows(self) -> Iterator[Row]:
-        """All evaluations in order."""
+        """All evaluations in order.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
         columns = "tokens, canonical, measurement, error, reward, batch"
         query = f"SELECT {columns} FROM evaluations ORDER BY id"
-        for tokens, canonical, measurement, error, reward, batch in self._db.execute(query):
-            result = (
-                EvaluationError(error)
-                if measurement is None
-                else Measurement.from_json(json.loads(measurement))
-            )
-            yield Row(_tokens(tokens), _tokens(canonical), result, reward, batch)
+        with self._guard():
+            rows = [_read_row(values) for values in self._db.execute(query)]
+        yield from rows
 
     def to_jsonl(self, path: Path) -> None:
         """Exports one JSON object per evaluation."""
@@ -140,6 +164,14 @@ class History:
     def _release(self) -> None:
         if self._owner is not None:
             self._owner.release()
+
+
+def _read_row(values: tuple[str, str, str | None, str, float, int]) -> Row:
+    tokens, canonical, measurement, error, reward, batch = values
+    result: Result = EvaluationError(error)
+    if measurement is not None:
+        result = Measurement.from_json(json.loads(measurement))
+    return Row(_tokens(tokens), _tokens(canonical), result, reward, batch)
 
 
 def _text(tokens: Sequence[int]) -> str:

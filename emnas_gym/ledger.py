@@ -98,10 +98,11 @@ class Ledger(Evaluator):
         return self._record(batch)
 
     def _record(self, batch: Sequence[Architecture]) -> list[Result]:
+        self._check_replay(batch)
         keys = [architecture.canonical for architecture in batch]
         new = {k: a for k, a in zip(keys, batch, strict=True) if k not in self._known}
         if new:
-            results = self.evaluator.evaluate(list(new.values()))
+            results = map(self._complete, self.evaluator.evaluate(list(new.values())))
             self._known.update(zip(new, results, strict=True))
         self._batches += 1
         rows = [
@@ -117,17 +118,28 @@ class Ledger(Evaluator):
             return self.problem.reward.illegal
         return self.problem.reward(result)[0]
 
-    def _store(self, rows: list[Row]) -> None:
-        first = len(self.rows)
-        replayed = self._stored[first : first + len(rows)]
-        for asked, stored in zip(rows, replayed, strict=False):
-            if asked.tokens != stored.tokens:
+    def _complete(self, result: Result) -> Result:
+        """The result, or the error that it lacks what the reward needs: one row, not the run."""
+        try:
+            self.reward(result)
+        except EvaluationError as error:
+            return error
+        return result
+
+    def _check_replay(self, batch: Sequence[Architecture]) -> None:
+        """Refuses, before anything is measured, an agent that asks otherwise than is stored."""
+        stored = self._stored[len(self.rows) : len(self.rows) + len(batch)]
+        for number, (asked, row) in enumerate(zip(batch, stored, strict=False), len(self.rows)):
+            if asked.tokens != row.tokens:
                 raise StoreError(
-                    f"{self.history.path}: evaluation {first} was {stored.tokens}, now "
+                    f"{self.history.path}: evaluation {number} was {row.tokens}, now "
                     f"{asked.tokens}: the agent does not repeat its run (another version?); "
                     "start anew in another folder"
                 )
-        self.history.append(rows[len(replayed) :])
+
+    def _store(self, rows: list[Row]) -> None:
+        replayed = max(min(len(self._stored) - len(self.rows), len(rows)), 0)
+        self.history.append(rows[replayed:])
         self.rows += rows
         if self._watch is not None:
             for row in rows:

@@ -18,19 +18,25 @@ class Ownership:
         path: The file to own; its folder is made if there is none.
 
     Raises:
-        StoreError: If another process owns it.
+        StoreError: If another process owns it, or it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path.with_name(path.name + ".lock"), timeout=0.2)
+        lock = path.with_name(path.name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(lock, timeout=0.2)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path} cannot be written: {error}") from error
         try:
             self._db.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._db.close()
-            raise StoreError(
-                f"{path} is in use by another process; wait for it, or write to another folder"
-            ) from error
+            if "locked" in str(error):
+                raise StoreError(
+                    f"{path} is in use by another process; wait for it, or write to another folder"
+                ) from error
+            raise StoreError(f"{lock} is no lock of ours ({error}); remove it") from error
 
     def release(self) -> None:
         """Lets others have the file."""

@@ -13,6 +13,7 @@ from typing import Any
 from emnas_gym.automaton import Automaton
 from emnas_gym.budgets import Budgets
 from emnas_gym.devices import Device, resolve_device
+from emnas_gym.errors import InfeasibleBudgets
 from emnas_gym.rewards import Reward, Scale, make_reward
 from emnas_gym.space import SearchSpace, resolve_space
 from emnas_gym.tasks import Task, resolve_task
@@ -66,24 +67,22 @@ class Problem:
 
         Raises:
             UnknownName: If a name is unknown.
-            InfeasibleBudgets: If a limit is not positive.
+            InfeasibleBudgets: If a limit is not positive, or a length is no whole number.
         """
         chosen = resolve_space(space)
         the_task, the_device = resolve_task(task), resolve_device(device)
         limits = the_device.budgets if budgets is None else Budgets.of(budgets)
         if not isinstance(reward, Reward):
-            options = dict(reward) if isinstance(reward, Mapping) else {"name": reward}
+            options: dict[str, Any] = (
+                dict(reward) if isinstance(reward, Mapping) else {"name": reward}
+            )
             name = options.pop("name", None)
             reward = make_reward(name, latency_scale(the_task, the_device), limits, **options)
-        return cls(
-            chosen,
-            the_task,
-            the_device,
-            limits,
-            reward,
-            chosen.min_layers if min_layers is None else min_layers,
-            chosen.max_layers if max_layers is None else max_layers,
-        )
+        shortest = chosen.min_layers if min_layers is None else min_layers
+        longest = chosen.max_layers if max_layers is None else max_layers
+        if type(shortest) is not int or type(longest) is not int:
+            raise InfeasibleBudgets(f"lengths are whole numbers, not {shortest!r}, {longest!r}")
+        return cls(chosen, the_task, the_device, limits, reward, shortest, longest)
 
     @property
     def automaton(self) -> Automaton:

@@ -124,7 +124,7 @@ class WeightedProduct(Reward):
     def __init__(self, target_ms: float, floor_ms: float, exponent: float = -0.07) -> None:
         _check("target_ms", target_ms)
         _check("floor_ms", floor_ms)
-        _check("exponent", exponent, -LARGEST, 0.0)
+        _check("exponent", exponent, -10.0, 0.0)
         self.target_ms, self.floor_ms, self.exponent = target_ms, floor_ms, exponent
 
     @property

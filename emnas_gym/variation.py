@@ -12,6 +12,7 @@ import numpy as np
 
 from emnas_gym.automaton import Automaton
 from emnas_gym.errors import UnknownName
+from emnas_gym.grammar import Grammar
 
 EDITS = ("replace", "insert", "delete")
 TRIES = 200  # candidates drawn before an edit is given up
@@ -32,10 +33,10 @@ def mutate(
         tokens: The parent, the end token included.
         rng: Source of randomness.
         edits: Edits to choose from; fixed-length genomes use ``("replace",)``.
-        distance: Number of edits.
+        distance: Number of edits by which child and parent differ, layers without effect aside.
 
     Returns:
-        The child; the parent itself if no edit of any kind is legal.
+        The child; the nearest that was found if none is so far away, at worst the parent itself.
 
     Raises:
         UnknownName: If there is no such edit.
@@ -43,20 +44,26 @@ def mutate(
     for edit in edits:
         if edit not in EDITS:
             raise UnknownName("edit", edit, EDITS)
-    child = tuple(int(t) for t in tokens)
-    for _ in range(distance):
-        child = _edit(table, child, rng, edits)
+    child = origin = tuple(int(t) for t in tokens)
+    for steps in range(1, distance + 1):
+        child = _edit(table, child, rng, edits, origin, steps)
     return child
 
 
 def _edit(
-    table: Automaton, parent: Tokens, rng: np.random.Generator, edits: Sequence[str]
+    table: Automaton,
+    parent: Tokens,
+    rng: np.random.Generator,
+    edits: Sequence[str],
+    origin: Tokens,
+    distance: int,
 ) -> Tokens:
-    canonical = table.grammar.canonical_token
+    """One edit of the parent, by which it comes to lie at the distance from the origin."""
+    grammar, canonical = table.grammar, table.grammar.canonical_token
     for _ in range(TRIES):
         kind = edits[int(rng.integers(len(edits)))]
         body, position = list(parent[:-1]), int(rng.integers(len(parent) - (kind != "insert")))
-        token = int(rng.integers(1, table.grammar.num_tokens + 1))
+        token = int(rng.integers(1, grammar.num_tokens + 1))
         if kind == "delete":
             del body[position]
         elif kind == "insert":
@@ -66,9 +73,26 @@ def _edit(
         else:
             body[position] = token
         child = (*body, parent[-1])
-        if table.fits(child):
+        if table.fits(child) and _distance(grammar, origin, child) == distance:
             return child
-    return next((n for n in neighbours(table, parent, edits)), parent)
+    others = neighbours(table, parent, edits)
+    return next((n for n in others if _distance(grammar, origin, n) == distance), parent)
+
+
+def _distance(grammar: Grammar, a: Tokens, b: Tokens) -> int:
+    return edit_distance(grammar.canonical_tokens(a), grammar.canonical_tokens(b))
+
+
+def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
+    """Least number of replacements, insertions and deletions from one to the other."""
+    costs = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, costs[0] = costs[0], i
+        for j, y in enumerate(b, 1):
+            change = diagonal + (x != y)
+            diagonal = costs[j]
+            costs[j] = min(change, costs[j] + 1, costs[j - 1] + 1)
+    return costs[-1]
 
 
 def crossover(

@@ -92,8 +92,10 @@ def write_export(
         The paths: ``int8``, ``float32`` and ``header`` (of the int8 file).
 
     Raises:
-        EmNASError: If the folder cannot be written, or for what `export_int8` raises.
+        EmNASError: If the name is a path, the folder cannot be written, or `export_int8` fails.
     """
+    if not name or Path(name).name != name:
+        raise EmNASError(f"{name!r} is no stem of a file name")
     int8 = export_int8(graph, weights, calibration_images)
     files = {
         "int8": (f"{name}.tflite", int8),

@@ -87,4 +87,4 @@ class HostEvaluator(Evaluator):
         weights = self.weights(architecture) if self.weights else random_weights(graph)
         if not self.int8:
             return export_float(graph, weights)
-        return export_int8(graph, weights, random_images(self.task.input_shape))
+        return export_int8(graph, weights, random_images(self.task.input_shape, 2))

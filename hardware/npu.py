@@ -94,7 +94,7 @@ class NpuEvaluator(Evaluator):
         """The int8 file that is compiled."""
         graph = architecture.graph(self.task)
         weights = self.weights(architecture) if self.weights else random_weights(graph)
-        return export_int8(graph, weights, random_images(self.task.input_shape))
+        return export_int8(graph, weights, random_images(self.task.input_shape, 2))
 
     def _fits(self, report: NpuReport) -> bool:
         ram, flash = self.budgets.ram_bytes, self.budgets.flash_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from predictors.cli import app
+from predictors.cli import main
 
 if __name__ == "__main__":
-    app()
+    main()

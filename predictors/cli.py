@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from emnas_gym.door import run_door
 from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
 from predictors.collect import collect, draw, jobs
@@ -26,6 +27,11 @@ app = typer.Typer(
 console = Console(stderr=True)
 
 
+def main() -> None:
+    """Runs the command line."""
+    run_door(app, "All that was measured is saved; the same command goes on from there.")
+
+
 @app.callback()
 def door() -> None:
     """Keeps `collect` a command of its own, however many there are."""
@@ -35,12 +41,14 @@ def door() -> None:
 def collect_command(
     space: Annotated[str, typer.Option(help="Search space: a name or a .toml file.")] = "emnas-382",
     task: Annotated[str, typer.Option(help="digits, a folder of images, or an .npz.")] = "digits",
-    limit: Annotated[int, typer.Option(help="Number of distinct networks.")] = 4000,
+    limit: Annotated[int, typer.Option(help="Number of distinct networks.", min=1)] = 4000,
     out: Annotated[Path, typer.Option(help="SQLite file; a run resumes from it.")] = Path(
         "runs/table/emnas-382_digits.sqlite"
     ),
-    workers: Annotated[int, typer.Option(help="Parallel processes, one thread each.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = Recipe.epochs,
+    workers: Annotated[
+        int, typer.Option(help="Parallel processes, one thread each; 0 is one a core.", min=0)
+    ] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = Recipe.epochs,
     seed: Annotated[int, typer.Option(help="Decides which networks are drawn.")] = 0,
     costs: Annotated[
         list[str] | None,

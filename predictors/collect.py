@@ -15,10 +15,11 @@ from emnas_gym.tasks import Task
 from predictors.datasets import Dataset, load
 from predictors.store import TableStore, Tokens, Training
 from predictors.training import Recipe, train
-from predictors.workers import make_pool
+from predictors.workers import explained, make_pool
 
 REPEATED = 13  # every thirteenth network is trained with five seeds, for the noise floor
 SEEDS = 5
+EXHAUSTED = 2000  # repeats in a row after which a small space counts as drawn
 SPREAD = 4  # of so many candidates, every fourth network is the one of rarest cost
 
 
@@ -46,20 +47,23 @@ def draw(space: SearchSpace, task: Task, count: int, seed: int) -> list[tuple[To
     Args:
         space: The search space.
         task: What they are for.
-        count: Number of networks.
+        count: Number of networks; fewer are drawn from a space that has no more.
         seed: Decides the draw; a larger count begins with the networks of a smaller one.
     """
     rng = np.random.default_rng(seed)
     table = space.automaton(task)
     drawn: dict[Tokens, tuple[Tokens, str]] = {}
     filled = np.zeros(40)
-    while len(drawn) < count:
+    repeats = 0  # in a row
+    while len(drawn) < count and repeats < EXHAUSTED:
         spread = len(drawn) % SPREAD == SPREAD - 1
         candidates = [sample_tokens(table, rng) for _ in range(SPREAD if spread else 1)]
         bins = [_cost_bin(space, task, tokens, len(filled)) for tokens in candidates]
         chosen = int(np.argmin(filled[bins]))
         key = space.canonical_tokens(candidates[chosen])
+        repeats += 1
         if key not in drawn:
+            repeats = 0
             filled[bins[chosen]] += 1
             drawn[key] = (candidates[chosen], "spread" if spread else "uniform-length")
     return list(drawn.values())
@@ -103,7 +107,8 @@ def collect(
     open_jobs = iter([job for job in todo if (job.tokens, job.seed) not in done])
     with make_pool(workers, _start_worker, (space, data.task, source, recipe)) as pool:
         try:
-            _drain(pool, open_jobs, store, workers, advance)
+            with explained():
+                _drain(pool, open_jobs, store, workers, advance)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

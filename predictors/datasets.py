@@ -17,6 +17,7 @@ SHARES = (0.6, 0.2, 0.2)  # train, validation, test
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 )
+GREY_MODES = frozenset({"1", "L", "LA", "F"})
 MIN_PER_CLASS = 5  # three for training, one each for validation and test
 MAX_BYTES = 2 << 30  # of decoded images: a size from outside is never trusted
 
@@ -125,13 +126,25 @@ def _enlarge(images: np.ndarray) -> np.ndarray:
 
 def _from_npz(path: Path) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in ("x", "y") if name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read as .npz: {error}") from error
-    if set(members) != {"x", "y"}:
-        raise DatasetError(f"{path}: needs the arrays x (N, H, W[, C]) and y (N,)")
-    return from_arrays(str(path), members["x"], members["y"])
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            if not {"x.npy", "y.npy"} <= set(sizes):
+                raise DatasetError(f"{path}: needs the arrays x (N, H, W[, C]) and y (N,)")
+            if sizes["x.npy"] + sizes["y.npy"] > MAX_BYTES:
+                raise DatasetError(f"{path}: unpacks to more than 2 GiB; take fewer images")
+            x, y = _member(archive, "x.npy"), _member(archive, "y.npy")
+    except DatasetError:
+        raise
+    except Exception as error:  # whatever a file from outside provokes in the parsers
+        raise DatasetError(f"{path}: cannot be read as .npz: {error!r}") from error
+    return from_arrays(str(path), x, y)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array; never more bytes than the archive says, and never a pickle."""
+    with archive.open(name) as file:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ()) -> Dataset:
@@ -151,9 +164,10 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] 
         raise DatasetError(f"{name}: x is (N, H, W[, C]) and y (N,), not {x.shape} and {y.shape}")
     if not x.size:
         raise DatasetError(f"{name}: there are no images")
-    if not np.issubdtype(x.dtype, np.number) or not np.isfinite(x).all():
-        raise DatasetError(f"{name}: pixels are not finite numbers (NaN or infinity); clean them")
-    if y.dtype.kind not in "iuUSb" and not np.isfinite(y.astype(float)).all():
+    _check_pixels(name, x)
+    if y.dtype.kind not in "iubfUS":
+        raise DatasetError(f"{name}: labels are whole numbers or texts, not {y.dtype}")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise DatasetError(f"{name}: labels are not finite (NaN or infinity); clean them")
     labels, classes = np.unique(y, return_inverse=True)
     counts = np.bincount(classes)
@@ -168,6 +182,19 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] 
     scaled = x.astype(np.float32) / (255.0 if whole or x.max() > 1.5 else 1.0)
     task = Task(name, (int(x.shape[1]), int(x.shape[2]), int(x.shape[3])), len(labels))
     return split(task, scaled * 2 - 1, classes.astype(np.int64), notes)
+
+
+def _check_pixels(name: str, x: np.ndarray) -> None:
+    if x.dtype.kind not in "iubf":
+        raise DatasetError(f"{name}: pixels are numbers, 0 … 255 or 0 … 1, not {x.dtype}")
+    if x.size * 4 > MAX_BYTES:
+        raise DatasetError(f"{name}: {x.shape} is more than 2 GiB as float32; take fewer images")
+    if not np.isfinite(x).all():
+        raise DatasetError(f"{name}: pixels are not finite numbers (NaN or infinity); clean them")
+    if x.min() < 0 or x.max() > 255:
+        raise DatasetError(
+            f"{name}: pixels lie between {x.min()} and {x.max()}; scale them to 0 … 255 or 0 … 1"
+        )
 
 
 def _from_folder(folder: Path, size: int) -> Dataset:
@@ -195,26 +222,24 @@ def _read_pictures(
 ) -> tuple[list[np.ndarray], list[str], tuple[str, ...]]:
     """Reads pictures as RGB (or grey if all are), and says what was done to them."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise BackendMissing("reading pictures needs Pillow: pip install pillow") from error
-    pictures, labels, unreadable, resized = [], [], [], 0
+    pictures, labels, unreadable, resized, deep = [], [], [], 0, 0
     for label, path in files:
         try:
             with Image.open(path) as opened:
                 opened.draft("RGB", (size, size))
-                grey = opened.mode in ("1", "L", "I", "I;16", "F", "LA")
-                resized += opened.size != (size, size)
-                picture = opened.convert("L" if grey else "RGB")
+                if opened.mode.startswith("I"):  # Pillow would clip 16 bits to white
+                    levels = np.clip(np.asarray(opened, dtype=np.float64) / 257, 0, 255)
+                    picture = Image.fromarray(levels.round().astype(np.uint8))
+                else:
+                    picture = opened.convert("L" if opened.mode in GREY_MODES else "RGB")
                 pictures.append(picture.resize((size, size), Image.Resampling.BILINEAR))
+                resized += opened.size != (size, size)
+                deep += opened.mode.startswith("I")
                 labels.append(label)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-        ) as error:
+        except Exception as error:  # whatever a file from outside provokes in its parser
             unreadable.append(f"{path.name} ({error})")
     greys = sum(p.mode == "L" for p in pictures)
     mode = "L" if greys == len(pictures) else "RGB"
@@ -223,6 +248,8 @@ def _read_pictures(
         notes.append(f"{len(unreadable)} unreadable pictures left out, first {unreadable[0]}")
     if resized:
         notes.append(f"{resized} of {len(pictures)} pictures resized to {size}×{size}")
+    if deep:
+        notes.append(f"{deep} pictures of 16 bits a pixel reduced to 8")
     if mode == "L" and pictures:
         notes.append("all pictures are grey: one channel")
     elif greys:

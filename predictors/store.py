@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Self
 from emnas_gym.errors import StoreError
 
 SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS trainings (
     tokens TEXT NOT NULL, seed INTEGER NOT NULL, origin TEXT NOT NULL,
@@ -24,6 +26,7 @@ CREATE TABLE IF NOT EXISTS costs (
 CREATE TABLE IF NOT EXISTS failures (
     tokens TEXT NOT NULL, seed INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (tokens, seed, stage));
+COMMIT;
 """
 Tokens = tuple[int, ...]
 
@@ -62,18 +65,36 @@ class TableStore:
 
     def __init__(self, path: Path, about: dict[str, str]) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=5.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(SCHEMA)
-            self._claim(about)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        try:
+            with self._guard():
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._claim(about)
+        except StoreError:
+            self._db.close()
+            raise
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Says of which file the database complains, and what to do."""
+        try:
+            yield
         except sqlite3.OperationalError as error:
-            raise StoreError(f"{path}: {error}; is another process writing it?") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: not a table of ours, or damaged: {error}") from error
+            raise StoreError(f"{self.path}: {error}; is another process writing it?") from error
+        except (sqlite3.Error, ValueError) as error:
+            raise StoreError(f"{self.path}: not a table of ours, or damaged: {error}") from error
 
     def _claim(self, about: dict[str, str]) -> None:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and "trainings" not in tables:
+            raise StoreError(
+                f"{self.path}: is a database, but no table of ours; give another --out"
+            )
+        self._db.executescript(SCHEMA)
         known = dict(self._db.execute("SELECT key, value FROM about"))
         for key, value in about.items():
             if known.get(key, value) != value:
@@ -124,7 +145,7 @@ class TableStore:
             (_text(r.tokens), r.seed, r.origin, json.dumps(r.curve), r.test_accuracy, r.seconds)
             for r in rows
         ]
-        with self._db:
+        with self._guard(), self._db:
             self._db.executemany("INSERT OR IGNORE INTO trainings VALUES (?,?,?,?,?,?)", values)
 
     def add_costs(self, device: str, rows: Iterable[tuple[Tokens, dict[str, float]]]) -> None:
@@ -134,24 +155,33 @@ class TableStore:
             for tokens, fields in rows
             for name, value in fields.items()
         ]
-        with self._db:
+        with self._guard(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO costs VALUES (?,?,?,?)", values)
 
     def add_failure(self, tokens: Tokens, seed: int, stage: str, reason: str) -> None:
         """Stores that a network could not be measured, and why."""
-        with self._db:
+        with self._guard(), self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)",
                 (_text(tokens), seed, stage, reason),
             )
 
     def trainings(self) -> Iterator[Training]:
-        """All trainings in the order in which they were stored."""
-        for tokens, seed, origin, curve, test, seconds in self._db.execute(
+        """All trainings in the order in which they were stored.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        query = (
             "SELECT tokens, seed, origin, curve, test_accuracy, seconds "
             "FROM trainings ORDER BY rowid"
-        ):
-            yield Training(_tokens(tokens), seed, origin, tuple(json.loads(curve)), test, seconds)
+        )
+        with self._guard():
+            rows = [
+                Training(_tokens(tokens), seed, origin, tuple(json.loads(curve)), test, seconds)
+                for tokens, seed, origin, curve, test, seconds in self._db.execute(query)
+            ]
+        yield from rows
 
     def costs(self, device: str) -> dict[Tokens, dict[str, float]]:
         """Measured costs on a device by tokens."""
@@ -183,7 +213,7 @@ class TableStore:
 
     def note(self, key: str, value: str) -> None:
         """Notes how the table came about, e.g. on which host."""
-        with self._db:
+        with self._guard(), self._db:
             self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
 
     def done(self) -> set[tuple[Tokens, int]]:
@@ -192,7 +222,8 @@ class TableStore:
             "SELECT tokens, seed FROM trainings "
             "UNION SELECT tokens, seed FROM failures WHERE stage = 'train'"
         )
-        return {(_tokens(tokens), seed) for tokens, seed in self._db.execute(query)}
+        with self._guard():
+            return {(_tokens(tokens), seed) for tokens, seed in self._db.execute(query)}
 
 
 def _text(tokens: Sequence[int]) -> str:

@@ -23,7 +23,6 @@ from predictors.store import TableStore, Tokens, Training
 
 FORMAT = 1
 FOLDER = Path(__file__).parent / "tables"
-ORIGINS = ("uniform-length", "spread")
 MAX_BYTES = 6 << 20
 FIELDS = ("latency_ms", "npu_cycles")
 
@@ -92,6 +91,9 @@ def restore(path: Path, store: TableStore) -> int:
     for key in ("space", "task", "recipe"):
         if known.get(key, table.about[key]) != table.about[key]:
             raise StoreError(f"{path}: has {key} = {table.about[key]!r}, the store {known[key]!r}")
+    for key, value in table.about.items():
+        if key not in known:
+            store.note(key, value)
     store.add_trainings(table.trainings)
     for device, rows in table.costs.items():
         store.add_costs(device, rows.items())
@@ -115,9 +117,10 @@ def pack(table: Table, path: Path, images: tuple[int, int], command: str) -> Non
     if not table.trainings:
         raise StoreError("there are no trainings to pack yet")
     networks = _all_networks(table)
-    arrays = _training_arrays(table.trainings, networks, images)
-    arrays |= {"tokens": _token_array(networks)}
     index = {tokens: i for i, tokens in enumerate(networks)}
+    header = _header(table, index, images, command)
+    arrays = _training_arrays(table.trainings, index, header)
+    arrays |= {"tokens": _token_array(networks)}
     for device, rows in table.costs.items():
         for name in FIELDS:
             column = np.full(len(networks), np.nan)
@@ -125,7 +128,6 @@ def pack(table: Table, path: Path, images: tuple[int, int], command: str) -> Non
                 column[index[tokens]] = values.get(name, np.nan)
             if not np.isnan(column).all():
                 arrays[f"cost/{device}/{name}"] = column
-    header = _header(table, index, images, command)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
     if path.stat().st_size > MAX_BYTES:
@@ -143,15 +145,15 @@ def _all_networks(table: Table) -> list[Tokens]:
 
 
 def _training_arrays(
-    rows: Sequence[Training], networks: Sequence[Tokens], images: tuple[int, int]
+    rows: Sequence[Training], index: dict[Tokens, int], header: dict[str, Any]
 ) -> dict[str, NDArray[Any]]:
-    index = {tokens: i for i, tokens in enumerate(networks)}
-    valid, test = images
+    valid, test = header["images"]["valid"], header["images"]["test"]
+    origins = header["origins"]
     curves = np.array([row.curve for row in rows])
     return {
         "network": np.array([index[row.tokens] for row in rows], dtype=np.int32),
         "seed": np.array([row.seed for row in rows], dtype=np.int32),
-        "origin": np.array([ORIGINS.index(row.origin) for row in rows], dtype=np.uint8),
+        "origin": np.array([origins.index(row.origin) for row in rows], dtype=np.uint8),
         "hits": np.rint(curves * valid).astype(np.uint16),
         "test_hits": np.rint(np.array([r.test_accuracy for r in rows]) * test).astype(np.uint16),
         "seconds": np.array([row.seconds for row in rows]),
@@ -176,6 +178,7 @@ def _header(
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in packages},
         "images": {"valid": images[0], "test": images[1]},
+        "origins": sorted({row.origin for row in table.trainings}),
         "trainings": len(table.trainings),
         "networks": len(table.networks),
         "failures": [[index[tokens], *rest] for tokens, *rest in table.failures],
@@ -236,7 +239,7 @@ def _table(arrays: dict[str, NDArray[Any]]) -> Table:
         Training(
             networks[network],
             seed,
-            ORIGINS[origin],
+            header["origins"][origin],
             tuple(count / valid for count in hits),
             test_hits / test,
             seconds,

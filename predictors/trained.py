@@ -17,7 +17,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from predictors.datasets import Dataset, load
 from predictors.training import Recipe, TrainingResult, train
-from predictors.workers import make_pool
+from predictors.workers import explained, make_pool
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,16 @@ class TrainedEvaluator(Evaluator):
 
         Returns:
             For each network all its trainings, or the error of one that failed.
+
+        Raises:
+            EmNASError: If a worker process died.
         """
         jobs = [(architecture, seed) for architecture in batch for seed in seeds]
         if self.workers == 1 or len(jobs) == 1:
             trained = [_train(self.data, self.recipe, *job) for job in jobs]
         else:
-            trained = list(self._processes().map(_train_here, *zip(*jobs, strict=True)))
+            with explained():
+                trained = list(self._processes().map(_train_here, *zip(*jobs, strict=True)))
         count = len(seeds)
         return [_group(trained[i : i + count]) for i in range(0, len(trained), count)]
 

@@ -6,8 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from emnas_gym.errors import EmNASError
 
 
 def make_pool(
@@ -22,6 +26,22 @@ def make_pool(
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, _begin, (start, arguments))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Says what to do where a worker process has died.
+
+    Raises:
+        EmNASError: In place of the pool's own error.
+    """
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise EmNASError(
+            "a worker process died, perhaps for want of memory: try fewer workers; "
+            "what was measured before is saved"
+        ) from error
 
 
 def _begin(start: Callable[..., None], arguments: tuple[object, ...]) -> None:

@@ -101,6 +101,20 @@ def test_micro_runtime_computes_the_same_and_needs_the_planned_head() -> None:  
     assert np.mean(np.array(differences) == 0) > 0.9
 
 
+def test_micro_runtime_is_content_with_the_arena_bound() -> None:  # E5
+    runtime = pytest.importorskip(
+        "tflite_micro.python.tflite_micro.runtime", reason="needs the package tflite-micro"
+    )
+    wider = 4 / 3  # of the planner's records where a pointer has eight bytes, at most
+    for seed, graph in enumerate(GRAPHS[::2]):
+        content = exported(graph, seed)
+        with captured(2) as printed:
+            runtime.Interpreter.from_bytes(content, arena_size=8 << 20).print_allocations()
+        tail = int(re.search(r"allocation tail (\d+) bytes", printed[0])[1])
+        head = max(costs.arena_head_bytes(graph), int(costs.setup_bytes(graph) * wider))
+        runtime.Interpreter.from_bytes(content, arena_size=head + tail + 64)
+
+
 def test_the_npu_runs_every_operator() -> None:
     pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
     from hardware.npu_compiler import compile_model, npu_config
@@ -206,3 +220,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_export(
             tmp_path / "file", "net", graph, trained_looking_weights(graph), images_for(graph, 2)
         )
+
+
+@pytest.mark.parametrize("name", ["", "../net", "a/b"])
+def test_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    graph = GRAPHS[0]
+    with pytest.raises(EmNASError, match="stem"):
+        write_export(tmp_path, name, graph, trained_looking_weights(graph), images_for(graph, 2))
