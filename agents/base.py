@@ -58,7 +58,7 @@ class Agent(ABC):
         self._scalars = Scalars()
 
     @classmethod
-    def with_options(cls, logdir: Path | None = None, **options: Any) -> Agent:  # noqa: ANN401
+    def with_options(cls, logdir: Path | None = None, /, **options: Any) -> Agent:  # noqa: ANN401
         """Makes the agent with some hyperparameters changed.
 
         Args:
@@ -69,10 +69,11 @@ class Agent(ABC):
             UnknownName: If a hyperparameter does not exist; the nearest ones are listed.
             OptionError: If a value is refused.
         """
-        known = {f.name for f in fields(cls.config_type)}
-        for option in options:
-            if option not in known:
-                raise UnknownName(f"option of {cls.name}", option, known)
+        defaults = {f.name: f.default for f in fields(cls.config_type)}
+        for option, value in options.items():
+            if option not in defaults:
+                raise UnknownName(f"option of {cls.name}", option, defaults)
+            _check_type(option, value, defaults[option])
         return cls(cls.config_type(**options), logdir)
 
     def search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
@@ -99,3 +100,11 @@ class Agent(ABC):
             best, distinct = ledger.best.reward, ledger.distinct
             self._scalars.add(ledger.count, search__best=best, search__distinct=distinct)
             self._scalars.add(ledger.count, **values)
+
+
+def _check_type(option: str, value: object, default: object) -> None:
+    """Refuses a value of another type than the default; a whole number passes as a fraction."""
+    wanted = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
+        kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        raise OptionError(f"option {option} is {kind[type(default)]}, not {value!r}")

@@ -11,6 +11,18 @@ import torch
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Restores all global generators afterwards, whatever was drawn or seeded in between."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seeds all global generators and uses one thread; afterwards all is as it was before.
 
@@ -20,16 +32,13 @@ def seeded(seed: int) -> Iterator[None]:
     Args:
         seed: Any whole number.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads = torch.get_num_threads()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        torch.set_num_threads(threads)
+    with undisturbed():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed % 2**63)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

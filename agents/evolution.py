@@ -125,9 +125,7 @@ class RegularisedEvolution(Agent):
             fitness = [individual.fitness for individual in population.alive]
             self._report(ledger, evolution__mean_fitness=float(np.mean(fitness)))
 
-    def _parent(
-        self, population: Population, table: Automaton, rng: np.random.Generator
-    ) -> Tokens:
+    def _parent(self, population: Population, table: Automaton, rng: np.random.Generator) -> Tokens:
         """The winner of a tournament, or what it gives when crossed with another winner."""
         config = self.config
         mother = population.tournament(config.tournament, rng).tokens

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.automaton import Automaton
-from emnas_gym.grammar import Grammar, Mode
 
 NEVER, ALWAYS = 1e-6, 1.0 - 1e-6  # probabilities with finite logits
 
@@ -32,35 +31,24 @@ def logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def modes(grammar: Grammar) -> tuple[Mode, ...]:
-    """Every set of kinds with an ``after`` rule; the i-th holds the kinds of the bits of i."""
-    kinds = list(grammar.after)
-    count = 1 << len(kinds)
-    return tuple(frozenset(k for b, k in enumerate(kinds) if i >> b & 1) for i in range(count))
-
-
 def end_logits(table: Automaton, masked: bool) -> NDArray[np.float64]:
     """Logits of the end token that give `end_probability` where all other logits are 0.
 
-    They depend on how many other tokens the rules allow. Without a mask an illegal token is
-    replaced by a legal one, which may be the end token; that share is taken off.
+    They grow with the number of other tokens that build on a state. Without a mask an illegal
+    token is replaced by a legal one, which may be the end token; that share is taken off.
 
     Args:
         table: Space, lengths, budgets.
         masked: Whether the policy sees masks.
 
     Returns:
-        Shape (modes, max_layers).
+        Shape (states, max_layers): for each state of the automaton and number of layers placed.
     """
-    grammar, hazard = table.grammar, end_probability(table)
-    bodies = [spec.kind for spec in grammar.specs if spec.kind != "output"]
-    rows = []
-    for mode in modes(grammar):
-        others = max(sum(grammar.allows(mode, kind) for kind in bodies), 1)
-        if masked:
-            rows.append(logit(hazard) + np.log(others))
-            continue
-        replaced = (1.0 - others / grammar.num_tokens) / (others + 1)
-        wanted = np.clip((hazard - replaced) / (1.0 - replaced), NEVER, ALWAYS)
-        rows.append(logit(wanted) + np.log(grammar.num_tokens))
-    return np.stack(rows)
+    hazard = end_probability(table)[None]
+    others = np.maximum((table.next_state >= 0).sum(axis=1), 1)[:, None]
+    if masked:
+        return logit(hazard) + np.log(others)
+    tokens = table.grammar.num_tokens
+    replaced = (1.0 - others / tokens) / (others + 1.0)
+    wanted = np.clip((hazard - replaced) / (1.0 - replaced), NEVER, ALWAYS)
+    return logit(wanted) + np.log(tokens)

@@ -1,4 +1,4 @@
-"""Learned parameters as files that can be loaded from anyone: tensors alone, and JSON beside them."""
+"""Learned parameters as files that are safe to load: tensors alone, and JSON beside them."""
 
 from __future__ import annotations
 

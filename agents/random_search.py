@@ -18,7 +18,7 @@ class RandomConfig(Config):
     """Hyperparameters of `RandomSearch`."""
 
     sampler: str = "uniform-length"
-    """uniform-length (a length, then legal tokens), walk (legal tokens), or canonical (behaviours)."""
+    """Uniform-length (a length, then tokens), walk (tokens alone) or canonical (behaviours)."""
 
     batch: int = 16
     """Networks measured, and committed to the history, at a time."""

@@ -30,19 +30,19 @@ class ReinforceConfig(Config):
     learning_rate: float = 0.005
     """Step size of Adam."""
 
-    entropy: float = 0.05
+    entropy: float = 0.1
     """Weight of the entropy bonus at the start."""
 
-    entropy_half_life: float = 300.0
+    entropy_half_life: float = 1000.0
     """Evaluations after which the weight of the entropy bonus has halved."""
 
-    baseline_decay: float = 0.0
+    baseline_decay: float = 0.8
     """Share of the earlier baseline that stays; 0 is the mean of the batch alone."""
 
-    imitation: float = 0.2
+    imitation: float = 0.3
     """Weight of the likelihood of the best networks so far; 0 is pure REINFORCE."""
 
-    elite: int = 16
+    elite: int = 32
     """Number of best networks so far that are imitated."""
 
     clip: float = 1.0
@@ -94,38 +94,45 @@ class Reinforce(Agent):
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         config: ReinforceConfig = self.config
+        generator = torch.Generator().manual_seed(seed)  # no evaluator can disturb this one
         with seeded(seed):
             self.policy_ = policy = TokenPolicy(problem, config.hidden, config.width)
             optimizer = torch.optim.Adam(policy.parameters(), config.learning_rate)
             envs = [ledger.env(observation="ids") for _ in range(config.batch)]
             elite, baseline = Elite(config.elite), None
             while not ledger.spent:
-                episodes = play(policy, envs)
+                episodes = play(policy, envs, generator)
                 if ledger.spent:  # the last episodes are cut off
-                    return
+                    break
                 elite.add(episodes)
                 baseline = moving_average(baseline, episodes.rewards, config.baseline_decay)
-                weight = config.entropy * 0.5 ** (ledger.count / config.entropy_half_life)
-                log_probs = policy(episodes.tokens, episodes.masks)
-                likelihoods = sequence_log_probs(log_probs, episodes.tokens)
-                advantages = normalised_advantages(episodes.rewards, baseline)
-                entropy = mean_entropy(log_probs, episodes.tokens)
-                loss = reinforce_loss(likelihoods, advantages) - weight * entropy
-                if config.imitation:
-                    best = elite.episodes()
-                    imitated = sequence_log_probs(policy(best.tokens, best.masks), best.tokens)
-                    loss = loss - config.imitation * imitated.mean()
+                bonus = config.entropy * 0.5 ** (ledger.count / config.entropy_half_life)
+                loss, entropy = self._loss(episodes, elite, baseline, bonus)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip)
+                torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip)
                 optimizer.step()
                 self._report(
                     ledger,
+                    reinforce__entropy=entropy,
                     reinforce__mean_reward=float(episodes.rewards.mean()),
-                    reinforce__entropy=float(entropy),
                     reinforce__mean_length=float((episodes.tokens > 0).sum(dim=1).double().mean()),
-                    reinforce__gradient_norm=float(norm),
                 )
+
+    def _loss(
+        self, episodes: Episodes, elite: Elite, baseline: float, bonus: float
+    ) -> tuple[Tensor, float]:
+        """Policy gradient, entropy bonus and imitation in one; and the entropy itself."""
+        log_probs = self.policy_(episodes.tokens, episodes.masks)
+        likelihoods = sequence_log_probs(log_probs, episodes.tokens)
+        advantages = normalised_advantages(episodes.rewards, baseline)
+        entropy = mean_entropy(log_probs, episodes.tokens)
+        loss = reinforce_loss(likelihoods, advantages) - bonus * entropy
+        if self.config.imitation:
+            best = elite.episodes()
+            imitated = sequence_log_probs(self.policy_(best.tokens, best.masks), best.tokens)
+            loss = loss - self.config.imitation * imitated.mean()
+        return loss, float(entropy.detach())
 
     def save(self, folder: Path, problem: Problem) -> None:
         """Writes the parameters of the last search."""
@@ -161,13 +168,13 @@ def normalised_advantages(rewards: Tensor, baseline: float) -> Tensor:
 
 
 def moving_average(before: float | None, rewards: Tensor, decay: float) -> float:
-    """b ← decay · b + (1 − decay) · mean(r); the mean itself at first."""
+    """Baseline: b ← decay · b + (1 − decay) · mean(r); the mean itself at first."""
     mean = float(rewards.mean())
     return mean if before is None else decay * before + (1.0 - decay) * mean
 
 
 def sequence_log_probs(log_probs: Tensor, tokens: Tensor) -> Tensor:
-    """log π of whole sequences, shape (B,): the sum over their tokens; padding counts 0."""
+    """Log π of whole sequences, shape (B,): the sum over their tokens; padding counts 0."""
     return log_probs.gather(2, tokens[..., None])[..., 0].sum(dim=1)
 
 
@@ -182,12 +189,13 @@ def mean_entropy(log_probs: Tensor, tokens: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def play(policy: TokenPolicy, envs: Sequence[EmNASEnv]) -> Episodes:
+def play(policy: TokenPolicy, envs: Sequence[EmNASEnv], generator: torch.Generator) -> Episodes:
     """Plays one episode in each environment, all in lock-step: one forward pass a layer.
 
     Args:
-        policy: Acts; tokens are drawn from torch's global generator.
+        policy: Acts.
         envs: Environments of one problem.
+        generator: Draws the tokens.
     """
     length = envs[0].problem.max_layers
     mask = torch.from_numpy(np.stack([env.reset()[1]["action_mask"] for env in envs])).bool()
@@ -200,7 +208,7 @@ def play(policy: TokenPolicy, envs: Sequence[EmNASEnv]) -> Episodes:
     last, state = tokens[:, 0], policy.start(len(envs))
     for placed in range(length):
         log_probs, state = policy.step(last, state, mask, placed)
-        last = torch.multinomial(log_probs.exp(), 1)[:, 0]
+        last = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
         tokens[:, placed], masks[:, placed], mask = last, mask, over.clone()
         for i in list(running):
             _, reward, terminated, truncated, info = envs[i].step(np.int64(last[i]))

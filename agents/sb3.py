@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import gymnasium as gym
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -14,7 +16,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.base import Agent, Config
-from agents.determinism import seeded
+from agents.determinism import seeded, undisturbed
 from agents.parameters import load_parameters, save_parameters
 from agents.token_actor import MaskableTokenActorCritic, TokenActorCritic
 from agents.token_embedding import TokenEmbedding
@@ -92,28 +94,26 @@ class ActorCriticAgent(Agent):
     """Lets a Stable-Baselines3 algorithm act in `ledger.env()` until the ledger is spent.
 
     Attributes:
+        masked: Whether the policy sees the masks.
         model_: The algorithm after the last search.
-        invalid_share_: Share of steps in which the environment replaced an illegal token.
     """
 
-    policy: ClassVar[type[TokenActorCritic] | type[MaskableTokenActorCritic]] = TokenActorCritic
+    masked: ClassVar[bool] = False
     model_: OnPolicyAlgorithm
-    invalid_share_: float
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         with seeded(seed):
             self.model_ = self._make(problem, ledger, seed)
-            watch = _StopWhenSpent(self, ledger)
             steps = EPISODES_PER_EVALUATION * ledger.evaluations * problem.max_layers
-            self.model_.learn(steps, callback=watch, tb_log_name=self.name)
-            self.invalid_share_ = watch.invalid / max(watch.steps, 1)
+            stop = _StopWhenSpent(ledger, self._report)
+            self.model_.learn(steps, callback=stop, tb_log_name=self.name)
 
     def _make(self, problem: Problem, ledger: Ledger, seed: int) -> OnPolicyAlgorithm:
         config: ActorCriticConfig = self.config
         layers = [config.hidden, config.hidden]
         return self._algorithm(
-            policy=self.policy,
-            env=DummyVecEnv([lambda: ledger.env(observation="ids")] * config.envs),
+            policy=MaskableTokenActorCritic if self.masked else TokenActorCritic,
+            env=DummyVecEnv([lambda: _Undisturbed(ledger.env(observation="ids"))] * config.envs),
             n_steps=config.steps,
             learning_rate=config.learning_rate,
             ent_coef=config.entropy,
@@ -121,9 +121,13 @@ class ActorCriticAgent(Agent):
             gae_lambda=config.gae_lambda,
             policy_kwargs={
                 "features_extractor_class": TokenEmbedding,
-                "features_extractor_kwargs": {"space": problem.space, "width": config.width},
+                "features_extractor_kwargs": {
+                    "problem": problem,
+                    "width": config.width,
+                    "end_of": "masked" if self.masked else "unmasked",
+                },
                 "net_arch": {"pi": layers, "vf": layers},
-                "problem": problem,
+                "space": problem.space,
             },
             tensorboard_log=None if self.logdir is None else str(self.logdir),
             seed=seed,
@@ -154,23 +158,27 @@ class ActorCriticAgent(Agent):
         return {"agent": self.name, "config": self.config.to_json(), "problem": problem.to_json()}
 
 
-class _StopWhenSpent(BaseCallback):
-    """Ends the learning with the ledger; counts steps and replaced tokens."""
+class _Undisturbed(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps an evaluator that trains or measures from the global generators, which SB3 uses."""
 
-    def __init__(self, agent: ActorCriticAgent, ledger: Ledger) -> None:
+    def step(self, action: Any) -> Any:  # noqa: ANN401
+        with undisturbed():
+            return super().step(action)
+
+
+class _StopWhenSpent(BaseCallback):
+    """Ends the learning with the ledger; reports after every rollout."""
+
+    def __init__(self, ledger: Ledger, report: Callable[..., None]) -> None:
         super().__init__()
-        self.agent, self.ledger = agent, ledger
-        self.steps = self.invalid = 0
+        self.ledger, self.report = ledger, report
 
     def _on_step(self) -> bool:
-        infos = self.locals["infos"]
-        self.steps += len(infos)
-        self.invalid += sum(info["invalid"] for info in infos)
         return not self.ledger.spent
 
     def _on_rollout_end(self) -> None:
-        share = self.invalid / max(self.steps, 1)
-        self.agent._report(self.ledger, search__invalid_share=share)
+        share = self.ledger.invalid_steps / max(self.ledger.steps, 1)
+        self.report(self.ledger, search__invalid_share=share)
 
 
 class PPOAgent(ActorCriticAgent):
@@ -201,7 +209,7 @@ class MaskablePPOAgent(ActorCriticAgent):
     name: ClassVar[str] = "maskable-ppo"
     summary: ClassVar[str] = "MaskablePPO of sb3-contrib, which sees the masks."
     config_type = PPOConfig
-    policy = MaskableTokenActorCritic
+    masked = True
 
     def _algorithm(self, **keywords: Any) -> OnPolicyAlgorithm:  # noqa: ANN401
         return MaskablePPO(**_ppo_keywords(self.config), **keywords)

@@ -28,7 +28,7 @@ class Scalars:
         except ModuleNotFoundError as error:
             message = f"a TensorBoard log needs {error.name}: pip install torch tensorboard"
             raise BackendMissing(message) from error
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def add(self, evaluations: int, **values: float) -> None:
         """Writes numbers at a count of evaluations; ``a__b`` is shown as b in the group a."""
@@ -41,7 +41,10 @@ class Scalars:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Writes out what is buffered."""
         if self._writer is not None:

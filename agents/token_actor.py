@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -13,57 +12,54 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.lengths import end_logits
-from agents.token_embedding import TokenEmbedding
 from agents.token_features import token_features
-from emnas_gym.problem import Problem
+from emnas_gym.grammar import Grammar
 
 KEY_WIDTH = 32
 
 
 class CarryingExtractor(MlpExtractor):
-    """The usual networks of actor and critic; the actor's latent carries the situation along.
+    """The usual networks of actor and critic; the actor's output carries the last feature along.
 
     Args:
-        situations: Number of last features that are carried.
-        arguments: Those of ``MlpExtractor``.
+        feature_dim: Number of features, the last one included.
+        arguments: Further ones of ``MlpExtractor``.
         keywords: Those of ``MlpExtractor``.
     """
 
-    def __init__(self, situations: int, *arguments: Any, **keywords: Any) -> None:  # noqa: ANN401
-        super().__init__(*arguments, **keywords)
-        self.situations = situations
-        self.latent_dim_pi += situations
+    def __init__(self, feature_dim: int, *arguments: Any, **keywords: Any) -> None:  # noqa: ANN401
+        super().__init__(feature_dim - 1, *arguments, **keywords)
+        self.latent_dim_pi += 1
 
     def forward_actor(self, features: Tensor) -> Tensor:
-        """Latent of the actor, the situation appended, shape (B, latent + situations)."""
-        return torch.cat([self.policy_net(features), features[:, -self.situations :]], dim=1)
+        """Latent of the actor, the last feature appended, shape (B, latent + 1)."""
+        return torch.cat([self.policy_net(features[:, :-1]), features[:, -1:]], dim=1)
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """Latent of the critic, shape (B, latent)."""
+        return super().forward_critic(features[:, :-1])
 
 
 class TokenHead(nn.Module):
     """Logits of all tokens from a latent: a query times the keys of the layers.
 
     Keys are linear in the details of a layer, plus a part of the token's own that starts at 0. All
-    logits start at 0, apart from the end token's, whose offset in each situation makes lengths
-    about uniform.
+    logits start at 0, apart from the end token's, which starts at the last entry of the latent.
 
     Args:
-        latent: Width of what comes in, the situation included.
-        problem: Space, lengths, budgets.
-        masked: Whether illegal tokens are masked; otherwise the environment replaces them.
+        latent: Width of what comes in, the logit of the end token included.
+        space: The tokens.
     """
 
     features: Tensor  # (K + 1, F)
-    end_offset: Tensor  # (situations,)
+    end: Tensor  # (K + 1,): 1 at the end token
 
-    def __init__(self, latent: int, problem: Problem, masked: bool) -> None:
+    def __init__(self, latent: int, space: Grammar) -> None:
         super().__init__()
-        features = token_features(problem.space)
-        offset = end_logits(problem.automaton, masked).ravel().astype(np.float32)
-        self.end_token = problem.space.end_token
-        self.register_buffer("features", torch.from_numpy(features))
-        self.register_buffer("end_offset", torch.from_numpy(offset))
-        self.query = nn.Linear(latent - len(offset), KEY_WIDTH)
+        features = torch.from_numpy(token_features(space))
+        self.register_buffer("features", features)
+        self.register_buffer("end", torch.eye(len(features))[space.end_token])
+        self.query = nn.Linear(latent - 1, KEY_WIDTH)
         self.key = nn.Linear(features.shape[1], KEY_WIDTH)
         self.own = nn.Parameter(torch.zeros(len(features), KEY_WIDTH))
         nn.init.zeros_(self.query.weight)
@@ -71,24 +67,22 @@ class TokenHead(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Logits, shape (B, K + 1)."""
-        hidden, situation = latent.split([self.query.in_features, len(self.end_offset)], dim=1)
         keys = self.key(self.features) + self.own
-        logits = self.query(hidden) @ keys.T / math.sqrt(KEY_WIDTH)
-        end = nn.functional.one_hot(torch.tensor(self.end_token), len(keys)).to(logits.dtype)
-        return logits + (situation @ self.end_offset)[:, None] * end
+        logits: Tensor = self.query(latent[:, :-1]) @ keys.T / math.sqrt(KEY_WIDTH)
+        return logits + latent[:, -1:] * self.end
 
 
 class TokenActorCritic(ActorCriticPolicy):
-    """The policy of PPO and A2C for `TokenEmbedding` features.
+    """The policy of PPO and A2C for `TokenEmbedding` features with ``end_of``.
 
     Args:
         arguments: Those of ``ActorCriticPolicy``.
-        problem: Space, lengths, budgets.
+        space: The tokens.
         keywords: Those of ``ActorCriticPolicy``.
     """
 
-    def __init__(self, *arguments: Any, problem: Problem, **keywords: Any) -> None:  # noqa: ANN401
-        self.problem = problem
+    def __init__(self, *arguments: Any, space: Grammar, **keywords: Any) -> None:  # noqa: ANN401
+        self.space = space
         super().__init__(*arguments, **keywords)
 
     def _build_mlp_extractor(self) -> None:
@@ -96,20 +90,20 @@ class TokenActorCritic(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        _replace_head(self, self.problem, lr_schedule, masked=False)
+        _replace_head(self, self.space, lr_schedule)
 
 
 class MaskableTokenActorCritic(MaskableActorCriticPolicy):
-    """The policy of MaskablePPO for `TokenEmbedding` features.
+    """The policy of MaskablePPO for `TokenEmbedding` features with ``end_of``.
 
     Args:
         arguments: Those of ``MaskableActorCriticPolicy``.
-        problem: Space, lengths, budgets.
+        space: The tokens.
         keywords: Those of ``MaskableActorCriticPolicy``.
     """
 
-    def __init__(self, *arguments: Any, problem: Problem, **keywords: Any) -> None:  # noqa: ANN401
-        self.problem = problem
+    def __init__(self, *arguments: Any, space: Grammar, **keywords: Any) -> None:  # noqa: ANN401
+        self.space = space
         super().__init__(*arguments, **keywords)
 
     def _build_mlp_extractor(self) -> None:
@@ -117,16 +111,14 @@ class MaskableTokenActorCritic(MaskableActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        _replace_head(self, self.problem, lr_schedule, masked=True)
+        _replace_head(self, self.space, lr_schedule)
 
 
 Policy = TokenActorCritic | MaskableTokenActorCritic
 
 
 def _extractor(policy: Policy) -> CarryingExtractor:
-    assert isinstance(policy.features_extractor, TokenEmbedding)
     return CarryingExtractor(
-        policy.features_extractor.situations,
         policy.features_dim,
         net_arch=policy.net_arch,
         activation_fn=policy.activation_fn,
@@ -134,9 +126,11 @@ def _extractor(policy: Policy) -> CarryingExtractor:
     )
 
 
-def _replace_head(policy: Policy, problem: Problem, schedule: Schedule, masked: bool) -> None:
+def _replace_head(policy: Policy, space: Grammar, schedule: Schedule) -> None:
     """Puts a `TokenHead` in place of the linear layer, and makes the optimizer anew."""
-    policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, problem, masked)
+    policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, space)
     policy.optimizer = policy.optimizer_class(
-        policy.parameters(), lr=schedule(1), **policy.optimizer_kwargs
+        policy.parameters(),
+        lr=schedule(1.0),  # type: ignore[call-arg]
+        **policy.optimizer_kwargs,
     )

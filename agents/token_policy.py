@@ -52,9 +52,7 @@ class TokenPolicy(nn.Module):
         """The state before the first token, shape (batch, hidden)."""
         return self.features.new_zeros(batch, self.cell.hidden_size)
 
-    def step(
-        self, last: Tensor, state: Tensor, mask: Tensor, placed: int
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, last: Tensor, state: Tensor, mask: Tensor, placed: int) -> tuple[Tensor, Tensor]:
         """Reads one token and gives the distribution of the next.
 
         Args:

@@ -24,7 +24,7 @@ from emnas_gym.history import History, Row
 from emnas_gym.ledger import Ledger
 from emnas_gym.registry import resolve
 from predictors.trained import TrainedEvaluator
-from predictors.workers import make_pool
+from predictors.workers import ended_on_error, make_pool
 
 Key = tuple[str, int]  # label, seed
 
@@ -103,7 +103,7 @@ def _run_all(
     for _ in runs:
         advance()
     pool = make_pool(workers, _start_worker, ())
-    try:
+    with ended_on_error(pool):  # runs resume by replay; waiting for them would take minutes
         futures = {
             pool.submit(run_one, suite, entry, key[1], _path(folder, key)): key
             for key, entry in entries.items()
@@ -112,19 +112,8 @@ def _run_all(
         for future in as_completed(futures):
             runs[futures[future]] = future.result()
             advance()
-    except BaseException:
-        _stop(pool)
-        raise
     pool.shutdown()
     return runs
-
-
-def _stop(pool: Any) -> None:  # noqa: ANN401
-    """Ends a pool at once: its runs resume by replay, waiting for them would take minutes."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
 
 
 def _start_worker() -> None:

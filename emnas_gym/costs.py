@@ -109,7 +109,7 @@ def setup_bytes(graph: LayerGraph) -> int:
 
 
 def arena_bytes(graph: LayerGraph) -> int:
-    """The arena to give to the runtime: `ram_bytes`, or more where planning needs more than maps."""
+    """The arena to give to the runtime: `ram_bytes`, or more where maps are smaller than plans."""
     return max(arena_head_bytes(graph), setup_bytes(graph)) + persistent_bytes(graph)
 
 

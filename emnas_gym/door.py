@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from emnas_gym.errors import EmNASError
 
@@ -34,15 +34,21 @@ def run_door(app: Callable[..., Any], how_to_go_on: str = "") -> None:
     except BaseException as error:
         _exit_known(error, how_to_go_on)
         raise
+    if code == INTERRUPTED:  # what recent versions of typer make of Ctrl-C
+        _exit_interrupted(how_to_go_on)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_interrupted(how_to_go_on: str) -> NoReturn:
+    print(f"interrupted. {how_to_go_on}".strip(), file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def _exit_known(error: BaseException, how_to_go_on: str) -> None:
     """Exits for Ctrl-C and for what the command-line library says of wrong usage."""
     name = type(error).__name__
     if isinstance(error, KeyboardInterrupt) or name == "Abort":
-        print(f"interrupted. {how_to_go_on}".strip(), file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _exit_interrupted(how_to_go_on)
     show = getattr(error, "show", None)
     if callable(show):  # wrong usage: the library's own message, in its own form
         show()

@@ -167,6 +167,13 @@ def features(batch: Sequence[Architecture], task: Task) -> Array:
     return network_features(layers, lengths)
 
 
+def lengths_of(layers: Array) -> NDArray[np.int64]:
+    """Number of layers of each network, the output layer included, from `LayerTable.gather`."""
+    there = layers[:, :, : len(KINDS)].any(axis=2)
+    count: NDArray[np.int64] = there.sum(axis=1, dtype=np.int64)
+    return count
+
+
 def network_features(layers: Array, lengths: NDArray[np.int64]) -> Array:
     """Features of networks from their layers.
 

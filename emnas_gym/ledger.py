@@ -54,10 +54,17 @@ class Ledger(Evaluator):
         self.history = History(path, {"problem": problem.to_json()} | (about or {}))
         self.rows: list[Row] = []
         self.episodes = self.steps = self.invalid_steps = 0
-        self._stored = list(self.history.rows())
+        self._stored = self._read()
         self._known = {row.canonical: row.result for row in self._stored}
         self._batches = 0
         self._watch = watch
+
+    def _read(self) -> list[Row]:
+        try:
+            return list(self.history.rows())
+        except StoreError:
+            self.history.close()  # so that the file can be replaced
+            raise
 
     @property
     def count(self) -> int:

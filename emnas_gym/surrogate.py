@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import DomainError, EvaluationError, ShapeError, SurrogateFileError
 from emnas_gym.evaluator import Domain, Evaluator, Result
-from emnas_gym.features import LayerTable, layer_table, network_features
+from emnas_gym.features import layer_table, network_features
 from emnas_gym.graph import Shape
 from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.measurement import Measurement
@@ -29,11 +29,13 @@ from emnas_gym.surrogate_file import (
     surrogate_names,
 )
 from emnas_gym.surrogate_models import Ensemble
+from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 from emnas_gym.tasks import Task
 
 DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not
 FEASIBLE = 0.5  # least probability of running at which a network counts as feasible
 Array = NDArray[np.float64]
+Layers = tuple[Array, NDArray[np.int64]]  # features of layers (N, L, F), lengths (N,)
 
 
 class SurrogateEvaluator(Evaluator):
@@ -125,13 +127,8 @@ class SurrogateEvaluator(Evaluator):
         """
         self._check(batch)
         table = layer_table(batch[0].space, self.task)
-        return self._accuracy(table, [table.walk(a.canonical) for a in batch])
-
-    def _accuracy(self, table: LayerTable, walks: list[list[int]]) -> tuple[Array, Array]:
-        model = self.accuracy.model
-        assert isinstance(model, Ensemble)
-        mean, spread = model.predict(network_features(*table.gather(walks)))
-        return mean.round(DECIMALS), spread.round(DECIMALS)
+        layers = table.gather([table.walk(a.canonical) for a in batch])
+        return _predict(self.accuracy, layers)
 
     def _check(self, batch: Sequence[Architecture]) -> None:
         assert self.domain.lengths is not None
@@ -161,30 +158,31 @@ class SurrogateEvaluator(Evaluator):
             except ShapeError as error:
                 results[i] = EvaluationError(f"{architecture!r} cannot be built: {error}")
         if walks:
-            rows = network_features(*table.gather(list(walks.values())))
+            layers = table.gather(list(walks.values()))
             for i, measurement in zip(
-                walks, self._measure(rows, [batch[i] for i in walks]), strict=True
+                walks, self._measure(layers, [batch[i] for i in walks]), strict=True
             ):
                 results[i] = measurement
         return results
 
-    def _measure(self, rows: Array, batch: list[Architecture]) -> list[Measurement]:
-        accuracy = _predict(self.accuracy, rows)
-        latency = self._latency(rows, batch)
+    def _measure(self, layers: Layers, batch: list[Architecture]) -> list[Measurement]:
+        accuracy = _predict(self.accuracy, layers)[0].tolist()
+        latency = self._latency(layers, batch)
         feasible: list[bool | None] = [None] * len(batch)
         if self.feasible is not None:
-            feasible = [bool(p >= FEASIBLE) for p in _predict(self.feasible, rows)]
+            feasible = (_predict(self.feasible, layers)[0] >= FEASIBLE).tolist()
         return [
             Measurement.of("predicted", accuracy=a, latency_ms=t, feasible=f)
             for a, t, f in zip(accuracy, latency, feasible, strict=True)
         ]
 
-    def _latency(self, rows: Array, batch: list[Architecture]) -> Sequence[float | None]:
+    def _latency(self, layers: Layers, batch: list[Architecture]) -> Sequence[float | None]:
         if self.latency is None:
             return [None] * len(batch)
-        if isinstance(self.latency.model, Ensemble):
-            return _predict(self.latency, rows)
-        return [self._summed(self.latency.model, a) for a in batch]
+        if isinstance(self.latency.model, AdditiveCosts):
+            return [self._summed(self.latency.model, a) for a in batch]
+        predicted: list[float] = _predict(self.latency, layers)[0].tolist()
+        return predicted
 
     def _summed(self, model: AdditiveCosts, architecture: Architecture) -> float:
         shape, total = self.task.input_shape, model.constant
@@ -199,15 +197,20 @@ class SurrogateEvaluator(Evaluator):
         return round(total, DECIMALS)
 
 
-def _predict(surrogate: Surrogate, rows: Array) -> list[float]:
-    assert isinstance(surrogate.model, Ensemble)
-    values: list[float] = surrogate.model.predict(rows)[0].round(DECIMALS).tolist()
-    return values
+def _predict(surrogate: Surrogate, layers: Layers) -> tuple[Array, Array]:
+    model = surrogate.model
+    if isinstance(model, RecurrentEnsemble):
+        mean, spread = model.predict(*layers)
+    elif isinstance(model, Ensemble):
+        mean, spread = model.predict(network_features(*layers))
+    else:
+        raise SurrogateFileError(f"{surrogate.name}: only a latency is a sum of costs")
+    return mean.round(DECIMALS), spread.round(DECIMALS)
 
 
 def _check_parts(parts: Sequence[Surrogate], task: Task) -> None:
     first = parts[0]
-    if not isinstance(first.model, Ensemble) or first.field != "accuracy":
+    if isinstance(first.model, AdditiveCosts) or first.field != "accuracy":
         raise SurrogateFileError(f"{first.name} is no surrogate of accuracy")
     for part in parts:
         same = (part.space_fingerprint, part.task) == (first.space_fingerprint, task.name)

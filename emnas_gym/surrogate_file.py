@@ -22,11 +22,13 @@ from emnas_gym import features
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.surrogate_models import Ensemble
+from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 
 FORMAT = 1
 FIELDS = ("accuracy", "latency_ms", "feasible")
 MAX_BYTES = 64 << 20  # a file from outside is never trusted
-Model = Ensemble | AdditiveCosts
+Predictor = Ensemble | RecurrentEnsemble
+Model = Predictor | AdditiveCosts
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _model_header(model: Model, path: Path) -> dict[str, Any]:
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     path.with_suffix(".npz").write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    return {"kind": "ensemble", "link": model.link, "npz_sha256": digest}
+    kind = "ensemble" if isinstance(model, Ensemble) else "recurrent"
+    return {"kind": kind, "link": model.link, "npz_sha256": digest}
 
 
 def read_surrogate(path: Path) -> Surrogate:
@@ -150,7 +153,7 @@ def _parse(path: Path, header: dict[str, Any]) -> Surrogate:
         raise SurrogateFileError("the checksum does not match: the header was damaged or edited")
     if header["field"] not in FIELDS:
         raise SurrogateFileError(f"predicts {header['field']!r}, which nobody knows")
-    if header["kind"] == "ensemble" and header["features"] != features.VERSION:
+    if header["kind"] != "additive" and header["features"] != features.VERSION:
         raise SurrogateFileError(
             f"was fitted on features of version {header['features']}, not {features.VERSION}"
         )
@@ -165,7 +168,7 @@ def _parse(path: Path, header: dict[str, Any]) -> Surrogate:
 def _model(path: Path, header: dict[str, Any]) -> Model:
     if header["kind"] == "additive":
         return AdditiveCosts.checked(header["costs"], header["details"])
-    if header["kind"] != "ensemble":
+    if header["kind"] not in ("ensemble", "recurrent"):
         raise SurrogateFileError(f"is of kind {header['kind']!r}, which nobody knows")
     data = _bytes(path.with_suffix(".npz"))
     if hashlib.sha256(data).hexdigest() != header["npz_sha256"]:
@@ -175,7 +178,9 @@ def _model(path: Path, header: dict[str, Any]) -> Model:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, zipfile.BadZipFile) as error:
         raise SurrogateFileError(f"{path.stem}.npz cannot be read: {error}") from error
-    return Ensemble.of(arrays, header["link"], len(features.feature_names()))
+    if header["kind"] == "ensemble":
+        return Ensemble.of(arrays, header["link"], len(features.feature_names()))
+    return RecurrentEnsemble.of(arrays, header["link"], len(features.LAYER))
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Fitted models in numpy: ensembles of small networks on features."""
+"""Fitted models in numpy: ensembles of small networks on features of a whole network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,6 +33,16 @@ def unlink(name: str, scores: Array) -> Array:
     if name == "log":
         return np.exp(scores)
     return np.clip((1 + 2 * MARGIN) / (1 + np.exp(-scores)) - MARGIN, 0.0, 1.0)
+
+
+def averaged(link: str, scores: Array) -> tuple[Array, Array]:
+    """Mean over members, taken on the scale of the link, and standard deviation off it.
+
+    Args:
+        link: One of `LINKS`.
+        scores: (members, N).
+    """
+    return unlink(link, scores.mean(axis=0)), unlink(link, scores).std(axis=0)
 
 
 @dataclass(frozen=True)
@@ -68,16 +78,12 @@ class Ensemble:
         return hidden[:, :, 0]
 
     def predict(self, features: Array) -> tuple[Array, Array]:
-        """Mean of the members, and their standard deviation.
+        """Mean and standard deviation of the members, each of shape (N,).
 
         Args:
             features: Shape (N, F).
-
-        Returns:
-            Two arrays of shape (N,); the mean is taken on the scale of the link.
         """
-        scores = self.scores(features)
-        return unlink(self.link, scores.mean(axis=0)), unlink(self.link, scores).std(axis=0)
+        return averaged(self.link, self.scores(features))
 
     def arrays(self) -> dict[str, Array]:
         """What is stored in a file."""
@@ -99,38 +105,53 @@ class Ensemble:
             SurrogateFileError: If arrays are missing, do not fit together, or are not finite.
         """
         depth = sum(name.startswith("weight") for name in arrays)
-        names = [f"{part}{i}" for i in range(depth) for part in ("weight", "bias")]
-        expected = ["centre", "scale", "low", "high", *names]
-        if not depth or sorted(arrays) != sorted(expected) or link not in LINKS:
-            raise SurrogateFileError(f"has the arrays {sorted(arrays)} and the link {link!r}")
-        values = {name: _floats(name, arrays[name]) for name in expected}
-        weights = tuple(values[f"weight{i}"] for i in range(depth))
-        biases = tuple(values[f"bias{i}"] for i in range(depth))
-        _check_chain(weights, biases, features)
-        for name in expected[:4]:
-            if values[name].shape != (features,):
-                raise SurrogateFileError(
-                    f"{name} has shape {values[name].shape}, not ({features},)"
-                )
-        if not (values["scale"] > 0).all():
-            raise SurrogateFileError("scale is not above 0")
-        centre, scale, low, high = (values[name] for name in expected[:4])
-        return cls(centre, scale, low, high, weights, biases, link)
+        if not depth:
+            raise SurrogateFileError("there are no weights")
+        names = [f"{part}{i}" for part in ("weight", "bias") for i in range(depth)]
+        values = checked(arrays, ["centre", "scale", "low", "high", *names], link)
+        members, width = len(values["weight0"]), features
+        for name in ("centre", "scale", "low", "high"):
+            check_shape(values, name, (features,))
+        for i in range(depth):
+            after = values[f"bias{i}"].shape[-1] if i < depth - 1 else 1
+            check_shape(values, f"weight{i}", (members, width, after))
+            check_shape(values, f"bias{i}", (members, 1, after))
+            width = after
+        return cls(
+            centre=values["centre"],
+            scale=values["scale"],
+            low=values["low"],
+            high=values["high"],
+            weights=tuple(values[f"weight{i}"] for i in range(depth)),
+            biases=tuple(values[f"bias{i}"] for i in range(depth)),
+            link=link,
+        )
 
 
-def _check_chain(weights: tuple[Array, ...], biases: tuple[Array, ...], features: int) -> None:
-    width, members = features, weights[0].shape[:1]
-    for weight, bias in zip(weights, biases, strict=True):
-        if weight.ndim != 3 or weight.shape[:2] != (*members, width):
-            raise SurrogateFileError(f"a weight has shape {weight.shape} where {width} come in")
-        width = weight.shape[2]
-        if bias.shape != (*members, 1, width):
-            raise SurrogateFileError(f"a bias has shape {bias.shape} where {width} go out")
-    if width != 1:
-        raise SurrogateFileError(f"the last layer has {width} outputs, not one")
+def checked(
+    arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str], link: str
+) -> dict[str, Array]:
+    """Arrays from outside as float64.
+
+    Raises:
+        SurrogateFileError: If they are not the named ones, not finite floats, or have no scale.
+    """
+    if sorted(arrays) != sorted(names) or link not in LINKS:
+        raise SurrogateFileError(f"has the arrays {sorted(arrays)} and the link {link!r}")
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array.astype(np.float64)).all():
+            raise SurrogateFileError(f"{name} is not made of finite floating-point numbers")
+    values = {name: arrays[name].astype(np.float64) for name in names}
+    if not (values["scale"] > 0).all():
+        raise SurrogateFileError("scale is not above 0")
+    return values
 
 
-def _floats(name: str, array: NDArray[np.generic]) -> Array:
-    if array.dtype.kind != "f" or not np.isfinite(array.astype(np.float64)).all():
-        raise SurrogateFileError(f"{name} is not made of finite floating-point numbers")
-    return array.astype(np.float64)
+def check_shape(values: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> None:
+    """Checks one array.
+
+    Raises:
+        SurrogateFileError: If it has another shape.
+    """
+    if values[name].shape != shape:
+        raise SurrogateFileError(f"{name} has shape {values[name].shape}, not {shape}")

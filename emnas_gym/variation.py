@@ -41,13 +41,17 @@ def mutate(
     Raises:
         UnknownName: If there is no such edit.
     """
-    for edit in edits:
-        if edit not in EDITS:
-            raise UnknownName("edit", edit, EDITS)
+    _check_edits(edits)
     child = origin = tuple(int(t) for t in tokens)
     for steps in range(1, distance + 1):
         child = _edit(table, child, rng, edits, origin, steps)
     return child
+
+
+def _check_edits(edits: Sequence[str]) -> None:
+    for edit in edits:
+        if edit not in EDITS:
+            raise UnknownName("edit", edit, EDITS)
 
 
 def _edit(
@@ -131,7 +135,12 @@ def crossover(
 def neighbours(
     table: Automaton, tokens: Sequence[int], edits: Sequence[str] = ("replace",)
 ) -> Iterator[Tokens]:
-    """Yields every distinct legal network one edit away, canonical tokens only."""
+    """Yields every distinct legal network one edit away, canonical tokens only.
+
+    Raises:
+        UnknownName: If there is no such edit.
+    """
+    _check_edits(edits)
     grammar = table.grammar
     parent = [int(t) for t in tokens]
     ids = [t for t in range(1, grammar.num_tokens + 1) if grammar.canonical_token[t] == t]

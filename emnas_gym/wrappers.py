@@ -38,9 +38,11 @@ class DictObservation(gym.Wrapper[Any, Any, Any, Any]):
         """Legal actions as ones, shape (K + 1,)."""
         return self._inner.action_masks()
 
-    def reset(self, **keywords: Any) -> Any:  # noqa: ANN401
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Starts an episode."""
-        observation, info = self.env.reset(**keywords)
+        observation, info = self.env.reset(seed=seed, options=options)
         return self._with_mask(observation), info
 
     def step(self, action: Any) -> Any:  # noqa: ANN401

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+
+from emnas_gym.door import run_door
 
 try:
     from hardware.cli import app
@@ -12,4 +15,4 @@ except ModuleNotFoundError as missing:
     sys.exit(f"the commands need the package {missing.name}: pip install 'emnas-gym[report]'")
 
 if __name__ == "__main__":
-    app(prog_name="python -m hardware")
+    run_door(partial(app, prog_name="python -m hardware"))

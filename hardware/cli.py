@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
-import typer
 from rich.markup import escape
 
 from emnas_gym.devices import Device, devices
+from emnas_gym.door import print_json
 from hardware import model_commands
+from hardware.application import Json, app, console, table_of
 from hardware.doctor import examine
-from hardware.door import Json, app, console, table_of
 from hardware.npu_compiler import CONFIGS
 
 __all__ = ["app", "model_commands"]
@@ -21,7 +20,7 @@ __all__ = ["app", "model_commands"]
 def devices_command(as_json: Json = False) -> None:
     """Lists the boards: memories, latency line, and where the figures come from."""
     if as_json:
-        typer.echo(json.dumps({"devices": [asdict(d) for d in devices().values()]}))
+        print_json({"devices": [asdict(d) for d in devices().values()]})
         return
     table = table_of("device", "core", "MHz", "flash", "RAM", "latency", "power")
     for device in devices().values():
@@ -40,8 +39,7 @@ def doctor_command(as_json: Json = False) -> None:
     findings = examine()
     if as_json:
         accelerators = sorted(CONFIGS)
-        facts = {"found": [asdict(f) for f in findings], "accelerators": accelerators}
-        typer.echo(json.dumps(facts))
+        print_json({"found": [asdict(f) for f in findings], "accelerators": accelerators})
         return
     table = table_of("what", "version", "works", "needed for", "what to do")
     for finding in findings:

@@ -104,7 +104,8 @@ class Model:
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelFileError(f"the interpreter refuses the model: {error}") from error
+            reason = " ".join(str(error).split())
+            raise ModelFileError(f"the interpreter refuses the model: {reason}") from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:

@@ -14,9 +14,9 @@ from emnas_gym.architecture import Architecture
 from emnas_gym.errors import EmNASError, InvalidArchitecture
 from emnas_gym.space import load_space
 from emnas_gym.tasks import Task, resolve_task
+from hardware.application import Json, app, notes, show
 from hardware.array_files import read_array, read_arrays
 from hardware.doctor import interpreter_version, package_version
-from hardware.door import Json, app, notes, show
 from hardware.export import export_float, export_int8, write_export
 from hardware.model_file import read_model_file
 from hardware.npu_compiler import compile_apart, compile_model, npu_config

@@ -38,7 +38,7 @@ def random_weights(graph: LayerGraph, seed: int = SEED) -> dict[str, Array]:
 
 
 def random_images(shape: Shape, count: int = 8, seed: int = SEED) -> Array:
-    """Images of uniform noise from 0 to 1.
+    """Images of uniform noise from -1 to 1, the range of the project's images.
 
     Args:
         shape: Of one image.
@@ -49,4 +49,4 @@ def random_images(shape: Shape, count: int = 8, seed: int = SEED) -> Array:
         (count, *shape) float32.
     """
     generator = np.random.default_rng(seed)
-    return generator.uniform(0.0, 1.0, (count, *shape)).astype(np.float32)
+    return generator.uniform(-1.0, 1.0, (count, *shape)).astype(np.float32)

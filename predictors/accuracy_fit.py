@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
+from sklearn.base import BaseEstimator, clone
 
-from emnas_gym.architecture import Architecture
-from emnas_gym.features import features
+from emnas_gym.features import layer_table, network_features
 from emnas_gym.grammar import Grammar
-from emnas_gym.surrogate_models import Ensemble
+from emnas_gym.surrogate_file import Predictor
+from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 from emnas_gym.tasks import Task
 from predictors.choice import FitPredict, choose
 from predictors.estimators import EnsembleRegressor
+from predictors.recurrent import RecurrentRegressor
 from predictors.splits import Indices
 from predictors.store import Tokens
 
 Array = NDArray[np.float64]
-Options = Mapping[str, Mapping[str, Any]]
-OPTIONS: Options = {
-    "linear": {"hidden": (), "dropout": 0.2, "weight_decay": 0.3},
-    "32": {"hidden": (32,), "dropout": 0.3, "weight_decay": 0.5},
-    "64-32": {"hidden": (64, 32), "dropout": 0.3, "weight_decay": 0.5},
-    "64-64": {"hidden": (64, 64), "dropout": 0.2, "weight_decay": 0.5},
+Layers = tuple[Array, NDArray[np.int64]]  # features of layers (N, L, F), lengths (N,)
+Options = Mapping[str, BaseEstimator]
+SEARCHED: Options = {  # for thousands of rows
+    "recurrent": RecurrentRegressor(),
+    "features": EnsembleRegressor((64, 64), dropout=0.1, weight_decay=0.5),
+}
+FEW: Options = {  # for hundreds of rows
+    "recurrent": RecurrentRegressor(dropout=0.3, weight_decay=0.5, epochs=25),
+    "features": EnsembleRegressor((16,), dropout=0.4, weight_decay=1.0),
+    "linear": EnsembleRegressor((), dropout=0.3, weight_decay=1.0),
 }
 
 
@@ -42,32 +47,50 @@ def log_loss(predicted: Array, measured: Array) -> float:
     return float(-np.log(sure).mean())
 
 
-def design(space: Grammar, task: Task, networks: Sequence[Tokens]) -> Array:
-    """Features of networks, shape (N, F)."""
-    return features([Architecture(space, tokens) for tokens in networks], task)
+def layers_of(space: Grammar, task: Task, networks: Sequence[Tokens]) -> Layers:
+    """Features of the layers of networks."""
+    table = layer_table(space, task)
+    return table.gather([table.walk(space.canonical_tokens(tokens)) for tokens in networks])
+
+
+def predict(model: Predictor, layers: Layers) -> Array:
+    """Predictions of a fitted model, shape (N,)."""
+    if isinstance(model, RecurrentEnsemble):
+        return model.predict(*layers)[0]
+    return model.predict(network_features(*layers))[0]
 
 
 def fit_accuracy(
-    x: Array, y: Array, *, yes_or_no: bool = False, options: Options = OPTIONS
-) -> tuple[Ensemble, dict[str, float]]:
+    layers: Layers, y: Array, options: Options, *, yes_or_no: bool = False
+) -> tuple[Predictor, dict[str, float]]:
     """Fits an ensemble on training rows.
 
     Args:
-        x: (N, F) features.
+        layers: Features of the layers of the training networks.
         y: (N,) accuracies, or 0 and 1.
+        options: Estimators to choose from.
         yes_or_no: Whether the target is 0 or 1; the likelihood then decides, else the order.
-        options: Sizes to choose from.
 
     Returns:
         The ensemble, and the cross-validated score of every option; smaller is better.
     """
-    candidates = {name: _candidate(x, y, option) for name, option in options.items()}
+    inputs = {name: _inputs(option, layers) for name, option in options.items()}
+    candidates = {name: _candidate(option, inputs[name], y) for name, option in options.items()}
     best, scores = choose(candidates, y, log_loss if yes_or_no else disorder)
-    return EnsembleRegressor(**options[best]).fit(x, y).ensemble_, scores
+    model: Predictor = clone(options[best]).fit(inputs[best], y).ensemble_
+    return model, scores
 
 
-def _candidate(x: Array, y: Array, option: Mapping[str, Any]) -> FitPredict:
+def _inputs(option: BaseEstimator, layers: Layers) -> Array:
+    return layers[0] if isinstance(option, RecurrentRegressor) else network_features(*layers)
+
+
+def _candidate(option: BaseEstimator, x: Array, y: Array) -> FitPredict:
+    """Fits one member instead of all that are shipped: enough to choose by, and faster."""
+    small = clone(option).set_params(members=1)
+
     def fit_predict(train: Indices, held: Indices) -> Array:
-        return EnsembleRegressor(**option).fit(x[train], y[train]).predict(x[held])
+        predicted: Array = clone(small).fit(x[train], y[train]).predict(x[held])
+        return predicted
 
     return fit_predict

@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emnas_gym.door import run_door
 from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
+from predictors.cli_fit import register
 from predictors.collect import collect, draw, jobs
 from predictors.collect_costs import collect_costs
 from predictors.datasets import load
 from predictors.store import TableStore, Training
+from predictors.tables import packed_path, read_header, restore
 from predictors.training import Recipe
 
 app = typer.Typer(
@@ -54,6 +56,9 @@ def collect_command(
         list[str] | None,
         typer.Option(help="Measure costs too: host, ethos-u55-128; can be repeated."),
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Do not begin from the committed table.")
+    ] = False,
 ) -> None:
     """Draws networks, really trains them, and stores one row a training.
 
@@ -75,6 +80,8 @@ def collect_command(
         TimeRemainingColumn(),
     )
     with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
+        if not anew:
+            _begin_from_committed(store, chosen.name, data.task.name, about)
         done = store.done()
         left = sum((job.tokens, job.seed) not in done for job in todo)
         bar = progress.add_task("training", total=len(todo), completed=len(todo) - left)
@@ -94,3 +101,16 @@ def collect_command(
                 store,
                 lambda count, bar=cost_bar: progress.advance(bar, count),  # type: ignore[misc]
             )
+
+
+def _begin_from_committed(store: TableStore, space: str, task: str, about: dict[str, str]) -> None:
+    """Fills an empty store from the committed table, if that was made in the same way."""
+    path = packed_path(space, task)
+    if store.done() or not path.is_file():
+        return
+    made = read_header(path)["about"]
+    if all(made.get(key) == value for key, value in about.items()):
+        console.print(f"begins from {restore(path, store)} trainings of {path.name}")
+
+
+register(app)

@@ -15,7 +15,7 @@ from emnas_gym.tasks import Task
 from predictors.datasets import Dataset, load
 from predictors.store import TableStore, Tokens, Training
 from predictors.training import Recipe, train
-from predictors.workers import explained, make_pool
+from predictors.workers import ended_on_error, make_pool
 
 REPEATED = 13  # every thirteenth network is trained with five seeds, for the noise floor
 SEEDS = 5
@@ -105,13 +105,10 @@ def collect(
     """
     done = store.done()
     open_jobs = iter([job for job in todo if (job.tokens, job.seed) not in done])
-    with make_pool(workers, _start_worker, (space, data.task, source, recipe)) as pool:
-        try:
-            with explained():
-                _drain(pool, open_jobs, store, workers, advance)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    pool = make_pool(workers, _start_worker, (space, data.task, source, recipe))
+    with ended_on_error(pool):
+        _drain(pool, open_jobs, store, workers, advance)
+    pool.shutdown()
 
 
 def _drain(

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.space import load_space
-from emnas_gym.surrogate_file import Surrogate
-from emnas_gym.surrogate_models import Ensemble
+from emnas_gym.surrogate_file import Predictor, Surrogate
 from emnas_gym.tasks import GRASP
-from predictors.accuracy_fit import design, fit_accuracy
+from predictors.accuracy_fit import FEW, fit_accuracy, layers_of, predict
 from predictors.emnas_tables import SOURCE, Row, k210_rows, read_table
 from predictors.fitted import Figures, surrogate
 from predictors.latency_fit import fit_latency, predict_latency
@@ -39,19 +38,20 @@ def fit() -> list[Surrogate]:
     Raises:
         DatasetError: If a table is missing.
     """
-    return [_fit_latency(), _fit_accuracy()]
+    return [fit_k210_latency(), _fit_accuracy()]
 
 
 def _latencies(rows: list[Row]) -> Array:
     return np.array([row.sipeed_latency_ms for row in rows], dtype=np.float64)
 
 
-def _fit_latency() -> Surrogate:
+def fit_k210_latency() -> Surrogate:
+    """Fits the K210 latency on the 860 training rows of the original's split."""
     space, rows = load_space(SPACE), k210_rows()
     train, _ = of_the_original(len(rows))
     part = [rows[i] for i in train]
     tokens = [row.tokens for row in part]
-    model, scores = fit_latency(space, GRASP, tokens, _latencies(part), DETAILS, by_share=False)
+    model, scores = fit_latency(space, GRASP, tokens, _latencies(part), DETAILS)
     return surrogate(
         "latency_ms",
         space,
@@ -112,8 +112,8 @@ def _accuracies(rows: list[Row]) -> Array:
 def _fit_accuracy() -> Surrogate:
     space = load_space(SPACE)
     train, _ = _accuracy_rows()
-    x = design(space, GRASP, [row.tokens for row in train])
-    model, scores = fit_accuracy(x, _accuracies(train))
+    layers = layers_of(space, GRASP, [row.tokens for row in train])
+    model, scores = fit_accuracy(layers, _accuracies(train), FEW)
     return surrogate(
         "accuracy",
         space,
@@ -127,7 +127,7 @@ def _fit_accuracy() -> Surrogate:
     )
 
 
-def accuracy_figures(model: Ensemble) -> Figures:
+def accuracy_figures(model: Predictor) -> Figures:
     """Errors on the test rows of both of the original's splits, beside the original's own."""
     space = load_space(SPACE)
     train, test = _accuracy_rows()
@@ -135,7 +135,7 @@ def accuracy_figures(model: Ensemble) -> Figures:
     figures: Figures = {"n_train": len(train)}
     for name, rows in test.items():
         measured = _accuracies(rows)
-        predicted, _ = model.predict(design(space, GRASP, [row.tokens for row in rows]))
+        predicted = predict(model, layers_of(space, GRASP, [row.tokens for row in rows]))
         figures[name] = agreement(predicted, measured) | {
             "seed_mae": SEED_ACCURACY_MAE[name],
             "mean_predictor_mae": errors(np.full(len(rows), mean), measured)["mae"],

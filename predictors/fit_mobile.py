@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.space import load_space
-from emnas_gym.surrogate_file import Surrogate
-from emnas_gym.surrogate_models import Ensemble
+from emnas_gym.surrogate_file import Predictor, Surrogate
 from emnas_gym.tasks import GRASP
-from predictors.accuracy_fit import design, fit_accuracy
+from predictors.accuracy_fit import FEW, Layers, fit_accuracy, layers_of, predict
 from predictors.emnas_tables import SOURCE, Row, read_table
 from predictors.fitted import Figures, surrogate
 from predictors.latency_fit import fit_latency, predict_latency
@@ -21,11 +20,6 @@ Array = NDArray[np.float64]
 SPACE = "emnas-mobile-49"
 DEVICE = "sipeed-maix-bit"
 DETAILS = ((), ("small",), ("parity",), ("small", "parity"))
-SMALL = {  # few rows: small models
-    "linear": {"hidden": (), "dropout": 0.3, "weight_decay": 1.0, "epochs": 40},
-    "16": {"hidden": (16,), "dropout": 0.4, "weight_decay": 1.0, "epochs": 40},
-    "32-16": {"hidden": (32, 16), "dropout": 0.4, "weight_decay": 1.0, "epochs": 40},
-}
 SEED_LATENCY_MAE_MS = 270.0  # of the original on the measured rows of the same test part
 SEED_SPEARMAN = {"latency": 0.42, "accuracy": 0.32}  # there as well
 WINNERS_MS = {  # the original's own networks outside the table, measured by it on the board
@@ -66,14 +60,14 @@ def _accuracies(rows: list[Row]) -> Array:
     return np.array([row.accuracy for row in rows], dtype=np.float64)
 
 
-def _design(rows: list[Row]) -> Array:
-    return design(load_space(SPACE), GRASP, [row.tokens for row in rows])
+def _layers(rows: list[Row]) -> Layers:
+    return layers_of(load_space(SPACE), GRASP, [row.tokens for row in rows])
 
 
 def _fit_latency() -> Surrogate:
     space, train = load_space(SPACE), _ran(_parts()[0])
     tokens = [row.tokens for row in train]
-    model, scores = fit_latency(space, GRASP, tokens, _latencies(train), DETAILS, by_share=False)
+    model, scores = fit_latency(space, GRASP, tokens, _latencies(train), DETAILS)
     return surrogate(
         "latency_ms",
         space,
@@ -115,7 +109,7 @@ def latency_figures(model: AdditiveCosts) -> Figures:
 
 def _fit_accuracy() -> Surrogate:
     train = _ran(_parts()[0])
-    model, scores = fit_accuracy(_design(train), _accuracies(train), options=SMALL)
+    model, scores = fit_accuracy(_layers(train), _accuracies(train), FEW)
     return surrogate(
         "accuracy",
         load_space(SPACE),
@@ -129,11 +123,11 @@ def _fit_accuracy() -> Surrogate:
     )
 
 
-def accuracy_figures(model: Ensemble) -> Figures:
+def accuracy_figures(model: Predictor) -> Figures:
     """Errors on the measured test rows."""
     train, test = (_ran(part) for part in _parts())
     measured = _accuracies(test)
-    predicted, _ = model.predict(_design(test))
+    predicted = predict(model, _layers(test))
     middle = np.full(len(test), np.median(_accuracies(train)))
     return agreement(predicted, measured) | {
         "median_predictor_mae": errors(middle, measured)["mae"],
@@ -146,7 +140,7 @@ def accuracy_figures(model: Ensemble) -> Figures:
 def _fit_feasible() -> Surrogate:
     train = _parts()[0]
     ran = np.array([float(row.runs) for row in train])
-    model, scores = fit_accuracy(_design(train), ran, yes_or_no=True, options=SMALL)
+    model, scores = fit_accuracy(_layers(train), ran, FEW, yes_or_no=True)
     return surrogate(
         "feasible",
         load_space(SPACE),
@@ -161,11 +155,11 @@ def _fit_feasible() -> Surrogate:
     )
 
 
-def feasible_figures(model: Ensemble) -> Figures:
+def feasible_figures(model: Predictor) -> Figures:
     """How often the test rows are told apart rightly."""
     train, test = _parts()
     ran = np.array([row.runs for row in test])
-    said = model.predict(_design(test))[0] >= 0.5
+    said = predict(model, _layers(test)) >= 0.5
     majority = np.mean([row.runs for row in train]) >= 0.5
     return {
         "right": float((said == ran).mean()),

@@ -72,7 +72,7 @@ def noise_floor(repeats: Sequence[Sequence[float]]) -> dict[str, float | int | N
     return {**means, "deviation": deviation, "n": len(table)}
 
 
-def rounded(value: object, digits: int = 4) -> object:
+def rounded(value: object, digits: int = 6) -> object:
     """Every float of nested tables with so many significant digits."""
     if isinstance(value, dict):
         return {key: rounded(item, digits) for key, item in value.items()}

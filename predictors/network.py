@@ -70,6 +70,8 @@ class GraphNetwork(nn.Module):
         """The activation of a node on its pre-activation."""
         if node.op == "sigmoid":
             return torch.sigmoid(x)
+        if node.op == "softmax" and node is not self.graph.nodes[-1]:
+            return torch.softmax(x, dim=1)
         if node.op == "dropout":
             return functional.dropout(x, node.rate, self.training)
         if node.activation == "relu":

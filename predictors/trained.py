@@ -17,7 +17,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from predictors.datasets import Dataset, load
 from predictors.training import Recipe, TrainingResult, train
-from predictors.workers import explained, make_pool
+from predictors.workers import ended_on_error, make_pool
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,16 @@ class TrainedEvaluator(Evaluator):
         if self.workers == 1 or len(jobs) == 1:
             trained = [_train(self.data, self.recipe, *job) for job in jobs]
         else:
-            with explained():
-                trained = list(self._processes().map(_train_here, *zip(*jobs, strict=True)))
+            trained = self._train_apart(jobs)
         count = len(seeds)
         return [_group(trained[i : i + count]) for i in range(0, len(trained), count)]
+
+    def _train_apart(self, jobs: Sequence[tuple[Architecture, int]]) -> list[Trained]:
+        pool, self._pool = self._processes(), None  # kept where nothing goes wrong
+        with ended_on_error(pool):
+            trained = list(pool.map(_train_here, *zip(*jobs, strict=True)))
+        self._pool = pool
+        return trained
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._pool is None:

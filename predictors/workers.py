@@ -28,20 +28,38 @@ def make_pool(
     return ProcessPoolExecutor(count, context, _begin, (start, arguments))
 
 
+def end_at_once(pool: ProcessPoolExecutor) -> None:
+    """Ends a pool without waiting for what its workers are doing.
+
+    Each process is ended by itself: a pool that breaks while it starts one more worker would
+    otherwise wait for that one for ever.
+    """
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
 @contextmanager
-def explained() -> Iterator[None]:
-    """Says what to do where a worker process has died.
+def ended_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Ends the pool at once on whatever error, Ctrl-C included.
 
     Raises:
-        EmNASError: In place of the pool's own error.
+        EmNASError: If a worker process died; says what to do.
     """
     try:
         yield
     except BrokenProcessPool as error:
+        end_at_once(pool)
         raise EmNASError(
             "a worker process died, perhaps for want of memory: try fewer workers; "
             "what was measured before is saved"
         ) from error
+    except BaseException:
+        end_at_once(pool)
+        raise
 
 
 def _begin(start: Callable[..., None], arguments: tuple[object, ...]) -> None:

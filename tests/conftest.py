@@ -14,6 +14,7 @@ import pytest
 from emnas_gym.architecture import Architecture
 from emnas_gym.budgets import Budgets
 from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.layers import LayerSpec
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
@@ -39,6 +40,37 @@ def problem() -> Problem:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+TINY = SearchSpace(
+    "tiny",
+    (
+        LayerSpec("conv", 4, 3, 1, "same", "relu"),
+        LayerSpec("conv", 4, 3, 2, "same", "relu"),
+        LayerSpec("conv", 8, 3, 2, "valid", "sigmoid"),
+        LayerSpec("depthwise", 4, 3, 2, "same", "relu"),
+        LayerSpec("depthwise", 8, 3, 2, "same", "relu"),  # behaves as the one before
+        LayerSpec("pad", pads=(0, 0, 0, 0)),  # does nothing
+        LayerSpec("dense", units=8, activation="relu"),
+        LayerSpec("dropout", rate=0.2),
+        LayerSpec("output", head="dense"),
+    ),
+    min_layers=2,
+    max_layers=5,
+    first=("conv", "depthwise"),
+    after={"dense": ("dense",)},
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SearchSpace:
+    """A space small enough for brute force, with tokens of equal and of no behaviour."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_problem() -> Problem:
+    return Problem.make(TINY, budgets=BUDGETS)
 
 
 class ByTokens(Evaluator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ GRAPHS = [
 ]
 
 
+@cache
 def exported(graph: LayerGraph, seed: int) -> bytes:
     return export_int8(graph, trained_looking_weights(graph, seed), images_for(graph, 8, seed))
 

@@ -10,6 +10,7 @@ import pytest
 
 from emnas_gym.errors import BackendMissing, UnknownName
 from emnas_gym.graph import GraphBuilder, LayerGraph
+from hardware.doctor import package_version
 from hardware.errors import CompilerError, ModelFileError
 from hardware.export import export_float, export_int8
 from hardware.npu_compiler import CONFIGS, compile_apart, compile_model, npu_config
@@ -41,6 +42,16 @@ def test_every_accelerator_compiles_it_twice_alike(accelerator: str, content: by
     assert first.cpu_operators == 0
     assert first.latency_ms == pytest.approx(first.cycles / first.clock_mhz / 1000)
     assert first.sram_bytes > 0 and first.flash_bytes > 0 and first.macs > 0
+
+
+@pytest.mark.skipif(
+    not package_version("ethos-u-vela").startswith("5.2."), reason="needs ethos-u-vela 5.2"
+)
+@pytest.mark.parametrize(
+    ("accelerator", "cycles"), [("ethos-u55-128", 15016), ("ethos-u65-512", 6896)]
+)
+def test_cycles_of_a_known_model(accelerator: str, cycles: int, content: bytes) -> None:
+    assert compile_model(content, CONFIGS[accelerator]).cycles == cycles
 
 
 def test_more_macs_a_cycle_take_fewer_cycles(content: bytes) -> None:

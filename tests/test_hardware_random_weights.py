@@ -17,7 +17,7 @@ def test_equal_seeds_give_equal_weights_that_fit() -> None:
         assert {w.dtype for w in weights.values()} == {np.dtype(np.float32)}
 
 
-def test_images_are_between_0_and_1() -> None:
+def test_images_are_between_minus_1_and_1() -> None:
     images = random_images((4, 5, 3), count=7, seed=1)
     assert images.shape == (7, 4, 5, 3)
-    assert 0 <= images.min() < images.max() <= 1
+    assert -1 <= images.min() < 0 < images.max() <= 1

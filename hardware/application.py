@@ -1,8 +1,7 @@
-"""What the commands of this folder share: the application, its errors, its tables."""
+"""What the commands of this folder share: the application and its tables."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -10,32 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
-from typer.core import TyperGroup
 
-from emnas_gym.errors import EmNASError
+from emnas_gym.door import print_json
 
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
 console = Console()
 notes = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 
 
-class Guarded(TyperGroup):
-    """Turns our errors into one line on standard error, and Ctrl-C into its exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Runs a command."""
-        try:
-            return super().invoke(ctx)
-        except EmNASError as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-
-
 app = typer.Typer(
-    cls=Guarded,
     add_completion=False,
     no_args_is_help=True,
     help="Everything that touches a device: boards, .tflite files, latencies.",
@@ -45,7 +27,7 @@ app = typer.Typer(
 def show(facts: dict[str, Any], as_json: bool) -> None:
     """Prints facts as one JSON object or as a table."""
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     table = table_of("fact", "value")
     for key, value in facts.items():

@@ -1,0 +1,8 @@
+"""``python -m agents``: list, describe, search."""
+
+from __future__ import annotations
+
+from agents.cli import main
+
+if __name__ == "__main__":
+    main()

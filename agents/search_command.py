@@ -1,0 +1,170 @@
+"""``python -m agents search``: one search, its progress, and its result in a few lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agents.base import Agent
+from agents.options import parse_options
+from agents.runs import Plan, make_agent, open_ledger
+from emnas_gym.door import print_json
+from emnas_gym.errors import EmNASError, EvaluationError
+from emnas_gym.history import Row
+from emnas_gym.ledger import Ledger
+
+console = Console()
+remarks = Console(stderr=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+
+
+def search(
+    env: Annotated[str, typer.Option(help="Registered environment to start from.")] = "EmNAS-v0",
+    agent: Annotated[str, typer.Option(help="Who searches: see `list`.")] = "reinforce",
+    evaluations: Annotated[
+        int, typer.Option(help="Networks measured, repeats counted.", min=1)
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Decides everything.", min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the history.")] = Path("runs/search"),
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Hyperparameter, e.g. batch=32; can be repeated: see `describe`."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="digits, grasp, or the path of your own images.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Board: see `python -m hardware devices`.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(help="Limit, e.g. ram_bytes=8192; can be repeated.")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="weighted_product, linear, exponential, constrained.")
+    ] = None,
+    evaluator: Annotated[
+        str | None,
+        typer.Option(help="surrogate, trained, host, npu, analytic, or package.module:Name."),
+    ] = None,
+    jsonl: Annotated[bool, typer.Option(help="Export the history as history.jsonl too.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Searches, and writes history.sqlite: one row an evaluation, saved as soon as it is measured.
+
+    Interrupt it as you like: the same command goes on where it stopped, and a finished search is
+    answered from its file. With more --evaluations a finished search is prolonged.
+
+    Example: python -m agents search --agent evolution --evaluations 300 --out runs/try
+    """
+    plan = Plan(env, task, device, parse_limits(budget or []), reward, evaluator)
+    made = make_agent(
+        agent, out / "tensorboard" if tensorboard else None, **parse_options(option or [])
+    )
+    start = time.perf_counter()
+    with _watched(made, evaluations, quiet=as_json) as watch:
+        ledger = open_ledger(plan, made, evaluations, seed, out / "history.sqlite", watch)
+        try:
+            made.search(ledger.problem, ledger, seed)
+        except KeyboardInterrupt:
+            remarks.print(f"{ledger.count} of {evaluations} evaluations are in {out}.")
+            raise
+        finally:
+            if jsonl:
+                ledger.history.to_jsonl(out / "history.jsonl")
+            ledger.close()
+    summary = _summarise(ledger, made, seed, out) | {"seconds": time.perf_counter() - start}
+    if as_json:
+        print_json(summary)
+    else:
+        _show(summary)
+
+
+def parse_limits(texts: list[str]) -> dict[str, float]:
+    """Reads ``name=number`` pairs.
+
+    Raises:
+        EmNASError: If a pair is not of this form.
+    """
+    limits = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limits[name.strip()] = float(value) if "." in value else int(value)
+        except ValueError as error:
+            message = f"--budget {text!r}: expected name=number, e.g. ram_bytes=8192"
+            raise EmNASError(message) from error
+    return limits
+
+
+@contextmanager
+def _watched(agent: Agent, evaluations: int, quiet: bool) -> Iterator[Callable[[Row], None]]:
+    """A progress bar, moved on by each evaluation."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=remarks, disable=quiet) as progress:
+        bar, best = progress.add_task(agent.name, total=evaluations), float("-inf")
+
+        def watch(row: Row) -> None:
+            nonlocal best
+            best = max(best, row.reward)
+            title = f"{agent.name}, best reward {best:.4f}"
+            progress.update(bar, advance=1, description=title)
+
+        yield watch
+
+
+def _summarise(ledger: Ledger, agent: Agent, seed: int, out: Path) -> dict[str, Any]:
+    """The search in plain data.
+
+    Raises:
+        EvaluationError: If nothing was measured.
+    """
+    best = ledger.best
+    if isinstance(best.result, EvaluationError):
+        raise EvaluationError(f"{agent.name} measured no network: {best.result}")
+    network = ledger.problem.space.architecture(best.tokens)
+    failed = sum(isinstance(row.result, EvaluationError) for row in ledger.rows)
+    return {
+        "agent": agent.name,
+        "config": agent.config.to_json(),
+        "seed": seed,
+        "problem": ledger.problem.to_json(),
+        "evaluations": ledger.count,
+        "distinct": ledger.distinct,
+        "failed": failed,
+        "best": {
+            "reward": best.reward,
+            "tokens": list(best.tokens),
+            "layers": [str(layer) for layer in network.layers],
+            "measurement": best.result.to_json(),
+        },
+        "history": str(out / "history.sqlite"),
+    }
+
+
+def _show(summary: dict[str, Any]) -> None:
+    best = summary["best"]
+    known = best["measurement"]
+    figures = [f"reward {best['reward']:.4f}"]
+    if "accuracy" in known:
+        figures.append(f"accuracy {known['accuracy']:.3f}")
+    if "latency_ms" in known:
+        figures.append(f"latency {known['latency_ms']:.3f} ms")
+    counts = f"{summary['evaluations']} evaluations, {summary['distinct']} distinct networks"
+    console.print(f"{summary['agent']}: {counts}")
+    console.print("best: " + ", ".join(figures))
+    console.print(escape(" → ".join(best["layers"])))
+    console.print(f"history: {summary['history']}", soft_wrap=True)

@@ -1,0 +1,141 @@
+"""Commands around the fits: pack a table, fit what is shipped, show what both are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from emnas_gym.devices import devices
+from emnas_gym.door import print_json
+from emnas_gym.errors import UnknownName
+from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
+from predictors import evaluate as evaluation
+from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors.datasets import digits
+from predictors.scales import digits_scales, write_scales
+from predictors.tables import pack as pack_table
+from predictors.tables import packed_path, read_store
+from predictors.tinyml import fit_lines
+from predictors.toml_values import replace_values
+
+LINE_KEYS = ("latency_a_ms", "latency_b_ms_per_mac", "latency_error", "active_power_mw")
+FITS: dict[str, Callable[[], list[Surrogate]]] = {
+    "digits": fit_digits.fit,
+    "grasp": fit_grasp.fit,
+    "mobile": fit_mobile.fit,
+}
+COLLECTED_BY = "python -m predictors collect --costs host --costs ethos-u55-128"
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the door of the folder."""
+    app.command("pack")(pack)
+    app.command("fit")(fit)
+    app.command("evaluate")(evaluate)
+    app.command("report")(report)
+
+
+def pack(
+    store: Annotated[Path, typer.Argument(help="SQLite file that `collect` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; the committed one if none is given.")
+    ] = None,
+    command: Annotated[
+        str, typer.Option(help="The command that collected it, for the header.")
+    ] = COLLECTED_BY,
+) -> None:
+    """Packs a collected table into the small file that is committed.
+
+    The file may still be growing: what is in it now is packed. `collect` begins from the committed
+    file where there is no SQLite file yet.
+    """
+    data = digits()
+    path = out or packed_path(fit_digits.SPACE, data.task.name)
+    pack_table(read_store(store), path, (len(data.valid_y), len(data.test_y)), command)
+    console.print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def fit(
+    what: Annotated[
+        str, typer.Option(help="mcu, digits, grasp or mobile; all but digits need EMNAS_DATA.")
+    ] = "digits",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for surrogates; that of the package if none.")
+    ] = None,
+) -> None:
+    """Fits what is shipped and writes it into `emnas_gym`.
+
+    `digits` rests on the committed table. The others rest on data of others, in the folder that
+    the variable EMNAS_DATA names; the figures are ours, no row is in the project. The device lines
+    of `mcu` come first: the scales that `digits` writes follow from them.
+    """
+    if what == "mcu":
+        _fit_lines()
+        return
+    if what not in FITS:
+        raise UnknownName("fit", what, [*FITS, "mcu"])
+    with console.status(f"fitting {what}: cross-validation, then the models that are shipped"):
+        fitted = FITS[what]()
+    for surrogate in fitted:
+        path = write_surrogate(surrogate, out or shipped_folder())
+        console.print(f"{path.name}: {json.dumps(surrogate.about['held_out'])}")
+    if what == "digits" and out is None:
+        scales = digits_scales(fit_digits.committed(), fit_digits.SPACE)
+        write_scales(shipped_folder().parent / "scales.toml", scales)
+
+
+def _fit_lines() -> None:
+    lines = fit_lines()
+    path = shipped_folder().parent / "devices.toml"
+    for name, line in lines.items():
+        numbers = {k: float(str(line[k])) for k in LINE_KEYS if k in line}
+        replace_values(path, f"device.{name}", numbers)
+        console.print(f"{devices()[name].title}: {json.dumps(numbers)}")
+    evaluation.LINES.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+
+
+def evaluate(as_json: AsJson = False) -> None:
+    """Shows held-out figures of every shipped surrogate, beside baselines and label noise.
+
+    Those on digits are computed anew from the committed table. Those that rest on data of others
+    are computed anew where EMNAS_DATA names their folder, and else are what the fit wrote down.
+    """
+    _show(evaluation.evaluate(), as_json, ("surrogate", "figure", "value"))
+
+
+def report(
+    table: Annotated[
+        Path | None, typer.Argument(help="A packed table; the committed one if none is given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows what a packed table holds: networks, accuracies, label noise, costs, origin."""
+    _show(evaluation.describe_table(table), as_json, ("part", "figure", "value"))
+
+
+def _show(figures: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:
+    if as_json:
+        print_json(figures)
+        return
+    table = RichTable(*columns)
+    for name, part in figures.items():
+        for key, value in _flat(part):
+            table.add_row(name, key, f"{value:.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def _flat(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Paths and values of nested tables."""
+    if not isinstance(part, dict):
+        yield prefix, part
+        return
+    for key, value in part.items():
+        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))

@@ -1,0 +1,137 @@
+"""What every shipped surrogate is worth on rows that its fit has not seen."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emnas_gym.devices import devices
+from emnas_gym.errors import DatasetError, StoreError
+from emnas_gym.surrogate_file import Surrogate, read_surrogate, shipped_folder, surrogate_names
+from emnas_gym.tasks import DIGITS
+from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors.fitted import Figures
+from predictors.metrics import noise_floor, rounded
+from predictors.store import Tokens
+from predictors.tables import Table, packed_path, read_header, unpack
+
+LINES = Path(__file__).parent / "tables" / "mcu_lines.json"
+ANEW: dict[str, Callable[[Any], Figures]] = {
+    "emnas-382_digits_accuracy": fit_digits.accuracy_figures,
+    "emnas-382_digits_host_latency_ms": lambda m: fit_digits.latency_figures(m, "host"),
+    "emnas-382_digits_ethos-u55-128_latency_ms": lambda m: fit_digits.latency_figures(
+        m, "ethos-u55-128"
+    ),
+    "emnas-382_grasp_sipeed-maix-bit_latency_ms": fit_grasp.latency_figures,
+    "emnas-382_grasp_accuracy": fit_grasp.accuracy_figures,
+    "emnas-mobile-49_grasp_accuracy": fit_mobile.accuracy_figures,
+    "emnas-mobile-49_grasp_sipeed-maix-bit_latency_ms": fit_mobile.latency_figures,
+    "emnas-mobile-49_grasp_sipeed-maix-bit_feasible": fit_mobile.feasible_figures,
+}
+
+
+def evaluate() -> Figures:
+    """Held-out figures of all shipped surrogates.
+
+    They are computed anew where their rows are there (the committed table; other people's tables
+    where EMNAS_DATA names their folder), and else are those that the fit wrote into the file.
+
+    Raises:
+        SurrogateFileError: If a file is damaged.
+    """
+    shipped = surrogate_names(shipped_folder())
+    figures = {name: _figures(name) for name in ANEW if name in shipped}
+    measured = {
+        name.split("_")[2]: part
+        for name, part in figures.items()
+        if name.startswith("emnas-382_digits_") and name.endswith("_latency_ms")
+    }
+    mobile = "emnas-mobile-49_grasp"
+    return {
+        "accuracy": figures.get("emnas-382_digits_accuracy"),
+        "latency": _lines() | measured,
+        "k210_seed_split": figures.get("emnas-382_grasp_sipeed-maix-bit_latency_ms"),
+        "grasp_accuracy": figures.get("emnas-382_grasp_accuracy"),
+        "mobile": {
+            "accuracy": figures.get(f"{mobile}_accuracy"),
+            "latency": figures.get(f"{mobile}_sipeed-maix-bit_latency_ms"),
+            "feasible": figures.get(f"{mobile}_sipeed-maix-bit_feasible"),
+        },
+    }
+
+
+def _figures(name: str) -> Figures:
+    shipped: Surrogate = read_surrogate(shipped_folder() / f"{name}.json")
+    try:
+        found = {**ANEW[name](shipped.model), "computed": "now"}
+    except (DatasetError, StoreError):
+        found = {**shipped.about["held_out"], "computed": f"by {shipped.about['command']}"}
+    plain = rounded(found)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _lines() -> Figures:
+    """Leave-one-model-out error of every device whose latency is a line in MACs."""
+    rests_on = json.loads(LINES.read_text(encoding="utf-8"))
+    return {
+        name: {
+            "model": "a + b · MACs",
+            "leave_one_model_out_relative": device.latency_error,
+            "networks": len(rests_on[name]["errors"]),
+            "times": rests_on[name]["times"],
+        }
+        for name, device in devices().items()
+        if device.latency_b_ms_per_mac is not None and name in rests_on
+    }
+
+
+def describe_table(path: Path | None = None) -> Figures:
+    """What the committed table holds.
+
+    Args:
+        path: A packed table; that of the default space and task if None.
+
+    Raises:
+        StoreError: If there is none, or it is damaged.
+    """
+    path = path or packed_path(fit_digits.SPACE, DIGITS.name)
+    table, header = unpack(path), read_header(path)
+    accuracy = np.array([np.mean(values) for values in table.accuracies().values()])
+    figures = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "networks": len(table.networks),
+        "trainings": len(table.trainings),
+        "failures": len(table.failures),
+        "lengths": dict(sorted(Counter(len(tokens) for tokens in table.networks).items())),
+        "origins": dict(Counter(row.origin for row in table.trainings)),
+        "accuracy_quantiles": _quantiles(accuracy),
+        "share_at_chance": float((accuracy < 2 / DIGITS.classes).mean()),
+        "noise_floor": _noise(table),
+        "seconds_a_training": float(np.median([row.seconds for row in table.trainings])),
+        "costs": {device: _costs(rows) for device, rows in table.costs.items()},
+        "made_by": {key: header[key] for key in ("command", "python", "versions", "about")},
+    }
+    plain = rounded(figures)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _noise(table: Table) -> Figures:
+    repeats = [values[:5] for values in table.accuracies().values() if len(values) >= 5]
+    return noise_floor(repeats)
+
+
+def _costs(rows: Mapping[Tokens, Mapping[str, float]]) -> Figures:
+    latency = np.array([row["latency_ms"] for row in rows.values()])
+    return {"networks": len(rows), "latency_ms_quantiles": _quantiles(latency)}
+
+
+def _quantiles(values: np.ndarray) -> Figures:
+    return {f"{100 * q:g} %": float(np.quantile(values, q)) for q in (0, 0.05, 0.5, 0.95, 0.99, 1)}

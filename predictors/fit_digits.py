@@ -1,0 +1,148 @@
+"""Task `digits` on `emnas-382`: accuracy and measured latencies from our own table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym import costs
+from emnas_gym.graph import LayerGraph
+from emnas_gym.space import SearchSpace, load_space
+from emnas_gym.surrogate_file import Model, Predictor, Surrogate
+from emnas_gym.tasks import DIGITS
+from predictors.accuracy_fit import SEARCHED, fit_accuracy, layers_of, predict
+from predictors.collect_costs import MEASURES
+from predictors.fitted import Figures, surrogate
+from predictors.latency_fit import fit_relative_latency, predict_latency
+from predictors.metrics import agreement, errors, noise_floor, ranks, top
+from predictors.splits import Indices, by_architecture
+from predictors.store import Tokens
+from predictors.tables import Table, packed_path, unpack
+
+Array = NDArray[np.float64]
+SPACE = "emnas-382"
+DETAILS = ((), ("sigmoid",))
+
+
+def committed() -> Table:
+    """The committed table."""
+    return unpack(packed_path(SPACE, DIGITS.name))
+
+
+def fit(table: Table | None = None) -> list[Surrogate]:
+    """Fits accuracy, and the latency of every device that was measured, on training networks.
+
+    Args:
+        table: The table; the committed one if None.
+    """
+    table = table or committed()
+    fitted = [_fit_accuracy(table)]
+    return fitted + [_fit_latency(table, d) for d in MEASURES if table.costs.get(d)]
+
+
+def _counted(
+    count: Callable[[LayerGraph], int], space: SearchSpace, networks: Sequence[Tokens]
+) -> Array:
+    return np.array([count(space.build(tokens, DIGITS)) for tokens in networks], dtype=np.float64)
+
+
+def _labels(table: Table) -> tuple[list[Tokens], Array]:
+    """Networks, and their validation accuracy averaged over all seeds."""
+    known = table.accuracies()
+    return list(known), np.array([np.mean(values) for values in known.values()])
+
+
+def _split(space: SearchSpace, networks: Sequence[Tokens]) -> tuple[Indices, Indices]:
+    return by_architecture([space.canonical_tokens(tokens) for tokens in networks])
+
+
+def _fit_accuracy(table: Table) -> Surrogate:
+    space = load_space(SPACE)
+    networks, accuracy = _labels(table)
+    train, _ = _split(space, networks)
+    layers = layers_of(space, DIGITS, [networks[i] for i in train])
+    model, scores = fit_accuracy(layers, accuracy[train], SEARCHED)
+    return surrogate(
+        "accuracy",
+        space,
+        DIGITS,
+        model,
+        what="digits",
+        source="our own table of trained networks, predictors/tables/emnas-382_digits.npz",
+        held_out=accuracy_figures(model, table),
+        chosen_by=scores,
+    )
+
+
+def accuracy_figures(model: Predictor, table: Table | None = None) -> Figures:
+    """Agreement on held-out networks, beside baselines and the noise of the labels."""
+    space, table = load_space(SPACE), table or committed()
+    networks, accuracy = _labels(table)
+    train, test = _split(space, networks)
+    held, measured = [networks[i] for i in test], accuracy[test]
+    predicted = predict(model, layers_of(space, DIGITS, held))
+    middle = np.full(len(test), np.median(accuracy[train]))
+    repeats = [values for values in table.accuracies().values() if len(values) >= 5]
+    figures: dict[str, Any] = {
+        **agreement(predicted, measured),
+        "top_tenth": top(predicted, measured),
+        "baselines": {
+            "median": errors(middle, measured),
+            "params": ranks(_counted(costs.params, space, held), measured),
+            "macs": ranks(_counted(costs.macs, space, held), measured),
+        },
+        "noise_floor": noise_floor([values[:5] for values in repeats]),
+        "n_train": len(train),
+        "n_test": len(test),
+    }
+    return figures
+
+
+def _latencies(table: Table, device: str) -> tuple[list[Tokens], Array]:
+    rows = {t: v["latency_ms"] for t, v in table.costs[device].items() if "latency_ms" in v}
+    return list(rows), np.array(list(rows.values()))
+
+
+def _fit_latency(table: Table, device: str) -> Surrogate:
+    space = load_space(SPACE)
+    networks, latency = _latencies(table, device)
+    train, _ = _split(space, networks)
+    part = [networks[i] for i in train]
+    model, scores = fit_relative_latency(space, DIGITS, part, latency[train], DETAILS)
+    where = table.about.get("host", "this machine") if device == "host" else "Arm Vela"
+    return surrogate(
+        "latency_ms",
+        space,
+        DIGITS,
+        model,
+        what="digits",
+        source=f"our own table, measured on: {where}",
+        held_out=latency_figures(model, device, table),
+        chosen_by=scores,
+        device=device,
+    )
+
+
+def latency_figures(model: Model, device: str, table: Table | None = None) -> Figures:
+    """Agreement on held-out networks, beside the median and MACs alone."""
+    space, table = load_space(SPACE), table or committed()
+    networks, latency = _latencies(table, device)
+    train, test = _split(space, networks)
+    held, measured = [networks[i] for i in test], latency[test]
+    predicted = predict_latency(model, space, DIGITS, held)
+    middle = np.full(len(test), np.median(latency[train]))
+    found = agreement(predicted, measured)
+    return {
+        "mae_ms": found["mae"],
+        "rmse_ms": found["rmse"],
+        "tau": found["tau"],
+        "spearman": found["spearman"],
+        "relative": float(np.abs(predicted / measured - 1).mean()),
+        "median_predictor_mae_ms": errors(middle, measured)["mae"],
+        "macs_tau": ranks(_counted(costs.macs, space, held), measured)["tau"],
+        "n_train": len(train),
+        "n_test": len(test),
+    }

@@ -1,0 +1,127 @@
+"""Errors say what, where and what to do, cross processes, and end a command in one clear line."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emnas_gym import errors
+from emnas_gym.errors import LISTED, EmNASError, UnknownName, nearest
+
+ROOT = Path(__file__).parents[1]
+ALL = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, EmNASError)]
+
+
+def test_an_unknown_name_lists_the_nearest_first() -> None:
+    error = UnknownName("device", "stm32f446", ["stm32f446re", "nrf5340", "host"], "See the list.")
+    assert str(error) == ("unknown device 'stm32f446': did you mean stm32f446re? See the list.")
+    assert (error.kind, error.name) == ("device", "stm32f446")
+    assert error.known == ["host", "nrf5340", "stm32f446re"]
+    assert isinstance(error, LookupError)
+
+
+def test_with_none_near_all_are_listed_up_to_a_limit() -> None:
+    assert nearest("zzz", ["b", "a"]) == " (known: a, b)"
+    assert nearest("zzz", []) == ""
+    many = [f"name{i:03}" for i in range(LISTED + 5)]
+    assert nearest("zzz", many).endswith("name019 and 5 more)")
+
+
+@given(st.text(), st.lists(st.text(), max_size=5), st.text())
+def test_unknown_names_cross_processes(name: str, known: list[str], hint: str) -> None:
+    error = UnknownName("suite", name, known, hint)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is UnknownName
+    assert str(again) == str(error)
+    assert again.known == error.known
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_every_error_crosses_processes_and_is_ours(cls: type[EmNASError]) -> None:
+    error = cls("kind", "name", ["known"]) if cls is UnknownName else cls("what, where")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is cls
+    assert str(again) == str(error)
+    assert isinstance(again, EmNASError)
+
+
+DOOR = """
+import sys
+import typer
+from emnas_gym.door import print_json, run_door
+from emnas_gym.errors import DatasetError
+app = typer.Typer()
+
+@app.command()
+def command(what: str, count: int = 3) -> None:
+    if what == "error":
+        raise DatasetError("no pictures: give a folder")
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "defect":
+        raise ZeroDivisionError("a defect")
+    if what == "exit":
+        raise typer.Exit(7)
+    if what == "nan":
+        print_json({"value": float("nan")})
+    if what == "pipe":
+        for _ in range(100_000):
+            print("many lines for a reader that has gone")
+    print_json({"count": count})
+
+run_door(app, "The same command goes on.")
+"""
+
+
+def _door(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", DOOR, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["error"], 2, "error: no pictures: give a folder\n"),
+        (["interrupt"], 130, "interrupted. The same command goes on."),
+        (["defect"], 1, "ZeroDivisionError: a defect"),
+        (["exit"], 7, ""),
+        (["nan"], 1, "ValueError"),
+        ([], 2, "Missing argument"),
+        (["x", "--count", "many"], 2, "--count"),
+        (["x", "--cuont", "3"], 2, "No such option"),
+    ],
+)
+def test_a_command_ends_with_a_clear_line_and_a_telling_code(
+    arguments: list[str], code: int, message: str
+) -> None:
+    done = _door(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert ("Traceback" in done.stderr) == (arguments in (["defect"], ["nan"]))
+
+
+def test_json_is_exactly_one_object() -> None:
+    done = _door("x", "--count", "5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"count": 5}
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_defect() -> None:
+    command = [sys.executable, "-c", DOOR, "pipe"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    complaint = process.stderr.read().decode()
+    assert process.wait(timeout=100) == 1
+    assert "Traceback" not in complaint

@@ -1,0 +1,138 @@
+"""The commands around the fits, on a small table and on what is shipped."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sklearn.base import clone
+from typer.testing import CliRunner
+
+from emnas_gym.devices import devices
+from emnas_gym.errors import StoreError, UnknownName
+from emnas_gym.problem import Problem
+from emnas_gym.surrogate import SurrogateEvaluator
+from emnas_gym.surrogate_file import read_surrogate, shipped_folder
+from predictors import accuracy_fit, fit_digits, latency_fit
+from predictors.cli import app
+from predictors.scales import OF_THE_ORIGINAL, digits_scales, write_scales
+from predictors.store import TableStore
+from predictors.tables import Table, packed_path, unpack
+
+runner = CliRunner()
+QUICK = {"members": 1, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def small() -> Table:
+    """A part of the committed table, with made-up latencies."""
+    table = unpack(packed_path("emnas-382", "digits"))
+    networks = set(table.networks[:260])
+    rows = tuple(row for row in table.trainings if row.tokens in networks)
+    made_up = {tokens: {"latency_ms": 0.01 * len(tokens)} for tokens in networks}
+    return replace(table, trainings=rows, costs={"host": made_up}, failures=())
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits that take a second and predict badly."""
+    fast = {k: clone(v).set_params(**QUICK) for k, v in accuracy_fit.SEARCHED.items()}
+    monkeypatch.setattr(fit_digits, "SEARCHED", fast)
+    monkeypatch.setattr(latency_fit, "READER", clone(latency_fit.READER).set_params(**QUICK))
+
+
+def test_evaluate_prints_one_object() -> None:
+    result = runner.invoke(app, ["evaluate", "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    accuracy = figures["accuracy"]
+    assert {"mae", "rmse", "tau", "spearman", "n_train", "n_test"} <= set(accuracy)
+    assert set(accuracy["baselines"]) == {"median", "params", "macs"}
+    assert accuracy["mae"] < accuracy["baselines"]["median"]["mae"] / 2
+    assert accuracy["tau"] > accuracy["baselines"]["macs"]["tau"] + 0.2
+    assert accuracy["tau"] > 0.75
+    assert abs(accuracy["top_tenth"]["bias"]) < 0.02
+    assert accuracy["noise_floor"]["n"] >= 100
+    assert figures["k210_seed_split"]["mae_ms"] <= 13
+    line = figures["latency"]["stm32f446re"]
+    assert line["leave_one_model_out_relative"] == devices()["stm32f446re"].latency_error
+
+
+def test_evaluate_and_report_as_tables() -> None:
+    for command, word in (("evaluate", "noise_floor"), ("report", "trainings")):
+        result = runner.invoke(app, [command])
+        assert result.exit_code == 0, result.output
+        assert word in result.stdout
+
+
+def test_report_of_a_table_as_json() -> None:
+    result = runner.invoke(app, ["report", "--json"])
+    figures = json.loads(result.stdout)
+    assert figures["networks"] >= 1500
+    assert figures["bytes"] < 6 << 20
+    assert sum(figures["lengths"].values()) == figures["networks"]
+    assert figures["share_at_chance"] < 0.15
+    assert figures["made_by"]["about"]["recipe"]
+    missing = runner.invoke(app, ["report", "/nowhere.npz"])
+    assert isinstance(missing.exception, StoreError)
+
+
+def test_pack_writes_what_the_store_has(small: Table, tmp_path: Path) -> None:
+    about = {key: small.about[key] for key in ("space", "task", "recipe")}
+    with TableStore(tmp_path / "s.sqlite", about) as store:
+        store.add_trainings(small.trainings)
+    out = tmp_path / "t.npz"
+    result = runner.invoke(app, ["pack", str(tmp_path / "s.sqlite"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert unpack(out).trainings == small.trainings
+    result = runner.invoke(app, ["pack", str(tmp_path / "none.sqlite")])
+    assert isinstance(result.exception, StoreError)
+
+
+def test_fit_writes_surrogates_that_the_environment_uses(
+    small: Table, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_digits, "committed", lambda: small)
+    before = (shipped_folder().parent / "scales.toml").read_bytes()
+    result = runner.invoke(app, ["fit", "--what", "digits", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    problem = Problem.make(device="host")
+    evaluator = SurrogateEvaluator.from_folder(problem, tmp_path)
+    assert evaluator.provides == {"accuracy", "latency_ms"}
+    assert evaluator.domain.device == "host"
+    batch = [problem.space.architecture(tokens) for tokens in small.networks[:5]]
+    for tokens, measured in zip(small.networks, evaluator.evaluate(batch), strict=False):
+        assert measured.latency_ms == pytest.approx(0.01 * len(tokens), rel=0.2)  # type: ignore[union-attr]
+    fitted = read_surrogate(tmp_path / "emnas-382_digits_accuracy.json")
+    assert fitted.about["held_out"]["n_test"] == 260 - fitted.about["held_out"]["n_train"]
+    assert set(fitted.about["chosen_by_cross_validation"]) == {"recurrent", "features"}
+    assert (shipped_folder().parent / "scales.toml").read_bytes() == before
+
+
+def test_an_unknown_fit_names_the_known_ones() -> None:
+    result = runner.invoke(app, ["fit", "--what", "digit"])
+    assert isinstance(result.exception, UnknownName)
+    assert "did you mean digits" in str(result.exception)
+
+
+def test_scales_follow_from_the_table(small: Table, tmp_path: Path) -> None:
+    scales = digits_scales(small, "emnas-382")
+    write_scales(tmp_path / "s.toml", scales)
+    data = tomllib.loads((tmp_path / "s.toml").read_text(encoding="utf-8"))
+    assert data["grasp"]["sipeed-maix-bit"] == OF_THE_ORIGINAL["grasp.sipeed-maix-bit"]
+    assert data["digits"] == {name.partition(".")[2]: row for name, row in scales.items()}
+    assert "host" in data["digits"]
+    for row in data["digits"].values():
+        assert 0 < row["floor_ms"] < row["target_ms"] < row["cap_ms"]
+
+
+def test_the_scales_that_are_shipped_are_those_of_the_committed_table() -> None:
+    text = (shipped_folder().parent / "scales.toml").read_text(encoding="utf-8")
+    shipped = tomllib.loads(text)["digits"]
+    scales = digits_scales(fit_digits.committed(), "emnas-382")
+    assert set(shipped) == {name.partition(".")[2] for name in scales}
+    for name, row in shipped.items():
+        assert row == pytest.approx(scales[f"digits.{name}"], rel=0.05)
