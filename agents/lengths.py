@@ -44,11 +44,10 @@ def end_logits(table: Automaton, masked: bool) -> NDArray[np.float64]:
     Returns:
         Shape (states, max_layers): for each state of the automaton and number of layers placed.
     """
-    hazard = end_probability(table)[None]
+    hazard, tokens = end_probability(table)[None], table.grammar.num_tokens
     others = np.maximum((table.next_state >= 0).sum(axis=1), 1)[:, None]
-    if masked:
-        return logit(hazard) + np.log(others)
-    tokens = table.grammar.num_tokens
-    replaced = (1.0 - others / tokens) / (others + 1.0)
-    wanted = np.clip((hazard - replaced) / (1.0 - replaced), NEVER, ALWAYS)
-    return logit(wanted) + np.log(tokens)
+    if not masked:
+        replaced = (1.0 - others / tokens) / (others + 1.0)
+        hazard = np.clip((hazard - replaced) / (1.0 - replaced), NEVER, ALWAYS)
+    logits: NDArray[np.float64] = logit(hazard) + np.log(others if masked else tokens)
+    return logits

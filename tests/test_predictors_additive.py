@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from emnas_gym import costs
 from emnas_gym.layer_costs import CONSTANT, DETAILS, AdditiveCosts, layer_terms, network_terms
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import DIGITS, GRASP
+from predictors import latency_fit
 from predictors.additive import AdditiveRegressor
 from predictors.latency_fit import fit_latency, fit_relative_latency, predict_latency
 
@@ -93,7 +95,11 @@ def test_the_details_that_matter_are_chosen(space: SearchSpace, rng: np.random.G
     assert scores["sum+sigmoid"] < scores["sum"]
 
 
-def test_a_sum_is_chosen_where_it_is_true(space: SearchSpace, rng: np.random.Generator) -> None:
+def test_a_sum_is_chosen_where_it_is_true(
+    space: SearchSpace, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = clone(latency_fit.READER).set_params(members=1, epochs=3)
+    monkeypatch.setattr(latency_fit, "READER", quick)
     networks = [space.sample(rng).tokens for _ in range(150)]
     y = np.array([_latency(space, tokens) for tokens in networks])
     model, scores = fit_relative_latency(space, DIGITS, networks, y, ((),))

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kendalltau
 from sklearn.base import clone
 
-from emnas_gym.features import layer_table, lengths_of, network_features
+from emnas_gym.features import LAYER, layer_table, lengths_of, network_features
 from emnas_gym.space import SearchSpace
 from emnas_gym.surrogate_models import link, unlink
 from emnas_gym.tasks import DIGITS
@@ -16,20 +16,22 @@ from predictors.recurrent import RecurrentRegressor, _Member
 
 Data = tuple[np.ndarray, np.ndarray]
 SMALL = {
-    "recurrent": RecurrentRegressor(state=8, hidden=8, members=2, epochs=12),
+    "recurrent": RecurrentRegressor(state=8, hidden=8, members=2, epochs=20, batch_size=24),
     "features": EnsembleRegressor(hidden=(16,), members=2, epochs=12),
 }
 
 
 @pytest.fixture(scope="module")
 def data(space: SearchSpace) -> Data:
-    """Layers of 400 networks, and an accuracy that falls with sigmoids and narrow maps."""
+    """Layers of 400 networks, and an accuracy that falls with sigmoids and small last maps."""
     rng = np.random.default_rng(3)
     batch = [space.sample(rng) for _ in range(400)]
     table = layer_table(space, DIGITS)
     layers, _ = table.gather([table.walk(a.canonical) for a in batch])
-    x = network_features(layers, lengths_of(layers))
-    score = 2 - 0.6 * x[:, 1 + 6] + 0.3 * (x[:, -46] - 5)
+    lengths = lengths_of(layers)
+    sigmoids = layers[:, :, LAYER.index("sigmoid")].sum(axis=1)
+    flat = layers[np.arange(400), lengths - 1, LAYER.index("in")]
+    score = 1 - 0.5 * sigmoids + 0.3 * flat
     return layers, 1 / (1 + np.exp(-score))
 
 
