@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from predictors.cli import main
-
 if __name__ == "__main__":
+    from predictors.cli import main  # here, so that worker processes do not import the commands
+
     main()

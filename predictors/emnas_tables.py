@@ -31,7 +31,6 @@ COLUMNS = (
 FILLED_IN_LATER = frozenset(  # rows whose K210 latency the original added after its fit
     f"model_{number}" for number in "0037 0157 0197 0220 0578 0628 0697 0810 0822 0841".split()
 )
-LATENCY_LIMIT_MS = 2000.0  # the original's, on the K210
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,15 @@ def _row(row: dict[str, str]) -> Row:
     )
 
 
-def k210_rows() -> list[Row]:
-    """The 956 rows on which the original fitted its K210 latency, in file order."""
+def hardware_rows(column: str, limit_ms: float) -> list[Row]:
+    """The rows of dataset_3 on which the original fitted a latency, in file order.
+
+    Args:
+        column: ``"sipeed_latency_ms"`` or ``"jevois_latency_ms"``.
+        limit_ms: Slower networks were left out.
+    """
     return [
         row
         for row in read_table("dataset_3")
-        if row.complete
-        and row.model_id not in FILLED_IN_LATER
-        and (row.sipeed_latency_ms or 0) <= LATENCY_LIMIT_MS
+        if row.complete and row.model_id not in FILLED_IN_LATER and getattr(row, column) <= limit_ms
     ]

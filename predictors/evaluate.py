@@ -27,7 +27,10 @@ ANEW: dict[str, Callable[[Any], Figures]] = {
     "emnas-382_digits_ethos-u55-128_latency_ms": lambda m: fit_digits.latency_figures(
         m, "ethos-u55-128"
     ),
-    "emnas-382_grasp_sipeed-maix-bit_latency_ms": fit_grasp.latency_figures,
+    "emnas-382_grasp_sipeed-maix-bit_latency_ms": lambda m: fit_grasp.latency_figures(
+        m, "sipeed-maix-bit"
+    ),
+    "emnas-382_grasp_jevois_latency_ms": lambda m: fit_grasp.latency_figures(m, "jevois"),
     "emnas-382_grasp_accuracy": fit_grasp.accuracy_figures,
     "emnas-mobile-49_grasp_accuracy": fit_mobile.accuracy_figures,
     "emnas-mobile-49_grasp_sipeed-maix-bit_latency_ms": fit_mobile.latency_figures,
@@ -56,6 +59,7 @@ def evaluate() -> Figures:
         "accuracy": figures.get("emnas-382_digits_accuracy"),
         "latency": _lines() | measured,
         "k210_seed_split": figures.get("emnas-382_grasp_sipeed-maix-bit_latency_ms"),
+        "jevois_seed_split": figures.get("emnas-382_grasp_jevois_latency_ms"),
         "grasp_accuracy": figures.get("emnas-382_grasp_accuracy"),
         "mobile": {
             "accuracy": figures.get(f"{mobile}_accuracy"),

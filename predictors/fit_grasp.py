@@ -1,30 +1,29 @@
-"""Task `grasp` on `emnas-382`: K210 latency and accuracy from the original's tables."""
+"""Task `grasp` on `emnas-382`: measured latencies and accuracy from the original's tables."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.space import load_space
-from emnas_gym.surrogate_file import Predictor, Surrogate
+from emnas_gym.surrogate_file import Model, Predictor, Surrogate
 from emnas_gym.tasks import GRASP
 from predictors.accuracy_fit import FEW, fit_accuracy, layers_of, predict
-from predictors.emnas_tables import SOURCE, Row, k210_rows, read_table
+from predictors.emnas_tables import SOURCE, Row, hardware_rows, read_table
 from predictors.fitted import Figures, surrogate
-from predictors.latency_fit import fit_latency, predict_latency
+from predictors.latency_fit import Details, fit_latency, predict_latency
 from predictors.metrics import agreement, errors
-from predictors.splits import of_the_original
+from predictors.splits import Indices, of_the_original
 
 Array = NDArray[np.float64]
 SPACE = "emnas-382"
-DEVICE = "sipeed-maix-bit"
-DETAILS = ((), ("sigmoid",), ("sigmoid", "cache"), ("sigmoid", "cache", "parity"))
-SEED_K210_MAE_MS = 125.655  # of the original on the same test rows, specs of its last commit
-SEED_ACCURACY_MAE = {"fixed": 0.0957, "variable": 0.0826}
+SEED_ACCURACY_MAE = {"fixed": 0.0957, "variable": 0.0826}  # of the original on the same test rows
 LATENCY_NOTE = (
     "Measured on networks of 6 tokens only. Other lengths are sums of the costs of the same kinds "
-    "of layers, which nobody measured; above 2,000 ms nothing was fitted."
+    "of layers, which nobody measured; above the limit of the original nothing was fitted."
 )
 ACCURACY_NOTE = (
     "Labels are validation accuracies after the last of 3 to 5 epochs, rounded to 0.01; half of "
@@ -32,57 +31,99 @@ ACCURACY_NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class Board:
+    """How one column of latencies was measured.
+
+    Attributes:
+        column: Field of a row.
+        limit_ms: The original left slower networks out.
+        how: How it was measured.
+        details: Sets of details to choose from.
+        seed_mae_ms: Error of the original on the same test rows.
+    """
+
+    column: str
+    limit_ms: float
+    how: str
+    details: tuple[Details, ...]
+    seed_mae_ms: float
+
+
+BOARDS = {
+    "sipeed-maix-bit": Board(
+        "sipeed_latency_ms",
+        2000.0,
+        "Sipeed Maix Bit, mean of 20 runs",
+        ((), ("sigmoid",), ("sigmoid", "cache"), ("sigmoid", "cache", "parity")),
+        125.655,
+    ),
+    "jevois": Board(
+        "jevois_latency_ms",
+        100.0,
+        "JeVois camera, whole milliseconds read off by hand",
+        ((), ("sigmoid",)),
+        3.80,
+    ),
+}
+
+
 def fit() -> list[Surrogate]:
-    """Fits both surrogates on the training rows of the original's splits.
+    """Fits all surrogates on the training rows of the original's splits.
 
     Raises:
         DatasetError: If a table is missing.
     """
-    return [fit_k210_latency(), _fit_accuracy()]
+    return [*(fit_board(device) for device in BOARDS), _fit_accuracy()]
 
 
-def _latencies(rows: list[Row]) -> Array:
-    return np.array([row.sipeed_latency_ms for row in rows], dtype=np.float64)
+def _board_rows(board: Board) -> tuple[list[tuple[int, ...]], Array, Indices, Indices]:
+    """Tokens, latencies, and the indices of the training and of the test rows."""
+    rows = hardware_rows(board.column, board.limit_ms)
+    measured = np.array([getattr(row, board.column) for row in rows], dtype=np.float64)
+    return [row.tokens for row in rows], measured, *of_the_original(len(rows))
 
 
-def fit_k210_latency() -> Surrogate:
-    """Fits the K210 latency on the 860 training rows of the original's split."""
-    space, rows = load_space(SPACE), k210_rows()
-    train, _ = of_the_original(len(rows))
-    part = [rows[i] for i in train]
-    tokens = [row.tokens for row in part]
-    model, scores = fit_latency(space, GRASP, tokens, _latencies(part), DETAILS)
+def fit_board(device: str) -> Surrogate:
+    """Fits the latency of one board.
+
+    Args:
+        device: A name of `BOARDS`.
+    """
+    space, board = load_space(SPACE), BOARDS[device]
+    tokens, measured, train, _ = _board_rows(board)
+    part = [tokens[i] for i in train]
+    model, scores = fit_latency(space, GRASP, part, measured[train], board.details)
     return surrogate(
         "latency_ms",
         space,
         GRASP,
         model,
         what="grasp",
-        source=f"dataset_3 of {SOURCE}, Sipeed Maix Bit, mean of 20 runs",
-        held_out=latency_figures(model),
+        source=f"dataset_3 of {SOURCE}, {board.how}",
+        held_out=latency_figures(model, device),
         chosen_by=scores,
-        device=DEVICE,
+        device=device,
         note=LATENCY_NOTE,
     )
 
 
-def latency_figures(model: AdditiveCosts) -> Figures:
-    """Errors on the 96 test rows of the original's split, beside the original's own."""
-    space, rows = load_space(SPACE), k210_rows()
-    train, test = of_the_original(len(rows))
-    held = [rows[i] for i in test]
-    measured = _latencies(held)
-    predicted = predict_latency(model, space, GRASP, [row.tokens for row in held])
-    found = agreement(predicted, measured)
-    middle = np.full(len(test), np.median(_latencies([rows[i] for i in train])))
+def latency_figures(model: Model, device: str) -> Figures:
+    """Errors on the test rows of the original's split, beside the original's own."""
+    board = BOARDS[device]
+    tokens, measured, train, test = _board_rows(board)
+    held = measured[test]
+    predicted = predict_latency(model, load_space(SPACE), GRASP, [tokens[i] for i in test])
+    middle = np.full(len(test), np.median(measured[train]))
+    found = agreement(predicted, held)
     return {
         "mae_ms": found["mae"],
         "rmse_ms": found["rmse"],
-        "median_absolute_ms": float(np.median(np.abs(predicted - measured))),
+        "median_absolute_ms": float(np.median(np.abs(predicted - held))),
         "tau": found["tau"],
         "spearman": found["spearman"],
-        "seed_mae_ms": SEED_K210_MAE_MS,
-        "median_predictor_mae_ms": errors(middle, measured)["mae"],
+        "seed_mae_ms": board.seed_mae_ms,
+        "median_predictor_mae_ms": errors(middle, held)["mae"],
         "n_train": len(train),
         "n_test": len(test),
     }
@@ -105,7 +146,7 @@ def _accuracy_rows() -> tuple[list[Row], dict[str, list[Row]]]:
     return [row for row in train if space.canonical_tokens(row.tokens) not in held], test
 
 
-def _accuracies(rows: list[Row]) -> Array:
+def _accuracies(rows: Sequence[Row]) -> Array:
     return np.array([row.accuracy for row in rows], dtype=np.float64)
 
 

@@ -22,9 +22,12 @@ HEAD = """\
 # Usual latencies by task and device, in ms, written by `python -m predictors fit --what digits`:
 # target is the median and cap the 99 % quantile over the networks of our table, floor what no
 # network undercuts: the constant of the device's line, or half of the least that was measured.
-# Task grasp on the Sipeed Maix Bit has the original's own threshold and cap.
+# Task grasp has the original's own threshold and caps; on the JeVois, the median of its table.
 """
-OF_THE_ORIGINAL = {"grasp.sipeed-maix-bit": {"target_ms": 70.0, "cap_ms": 1000.0, "floor_ms": 1.0}}
+OF_THE_ORIGINAL = {
+    "grasp.sipeed-maix-bit": {"target_ms": 70.0, "cap_ms": 1000.0, "floor_ms": 1.0},
+    "grasp.jevois": {"target_ms": 7.0, "cap_ms": 100.0, "floor_ms": 0.5},
+}
 
 
 def digits_scales(table: Table, space: str) -> Scales:

@@ -273,7 +273,7 @@ def test_latency_from_a_stopwatch_is_not_marked_as_approximate(summary: dict[str
     assert not re.search(r"≈\s*[\d.]+\s*ms", text)
 
 
-def _hostile(value: Any, key: str = "") -> Any:  # noqa: ANN401
+def _hostile(value: Any, key: str = "") -> Any:
     kept = ("op", "provenance", "budgets")
     if isinstance(value, dict):
         return {k: v if k in kept else _hostile(v, k) for k, v in value.items()}

@@ -59,7 +59,7 @@ def _play(
             return seen
 
 
-def _equal(a: Any, b: Any) -> bool:  # noqa: ANN401
+def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
     if isinstance(a, (tuple, list)):
@@ -270,7 +270,7 @@ def test_resample_draws_uniformly_among_the_legal() -> None:
     assert chisquare(list(counts.values())).pvalue > 1e-3
 
 
-def test_resample_with_the_mask_ignored_still_ends_in_networks_that_fit(rng: Any) -> None:  # noqa: ANN401
+def test_resample_with_the_mask_ignored_still_ends_in_networks_that_fit(rng: Any) -> None:
     env = _env(evaluator=["analytic", ByTokens()])
     observation, info = env.reset(seed=0)
     finished = 0
@@ -368,7 +368,7 @@ def test_stepping_before_reset_or_after_the_end_raises() -> None:
 @pytest.mark.parametrize(
     "kind", [int, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 )
-def test_whole_numbers_of_every_width_are_actions(kind: Any) -> None:  # noqa: ANN401
+def test_whole_numbers_of_every_width_are_actions(kind: Any) -> None:
     env = _env()
     for action in (kind(4), np.array(4, dtype=kind)):
         env.reset(seed=0)

@@ -39,7 +39,7 @@ def test_objects_and_names_make_the_same_problem() -> None:
 
 
 def test_the_json_tells_problems_apart(tmp_path: Path) -> None:
-    def text(**keywords: Any) -> str:  # noqa: ANN401
+    def text(**keywords: Any) -> str:
         return json.dumps(Problem.make(**{"space": TINY} | keywords).to_json(), sort_keys=True)
 
     variants: list[dict[str, Any]] = [
@@ -77,7 +77,7 @@ def test_latency_energy_are_not_the_masks_business() -> None:
         (8192, InfeasibleBudgets, "a mapping of limits by name, not 8192"),
     ],
 )
-def test_senseless_budgets(limits: Any, error: type[Exception], message: str) -> None:  # noqa: ANN401
+def test_senseless_budgets(limits: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Problem.make(TINY, budgets=limits)
 

@@ -134,7 +134,7 @@ def test_an_import_string_makes_it_for_the_problem(tiny_problem: Problem) -> Non
 )
 def test_what_is_no_evaluator_is_a_typed_error(
     tiny_problem: Problem,
-    spec: Any,  # noqa: ANN401
+    spec: Any,
     error: type[Exception],
     message: str,
 ) -> None:

@@ -39,7 +39,7 @@ def mobile() -> Problem:
     return Problem.make("emnas-mobile-49", task="grasp", device="host", budgets={"latency_ms": 60})
 
 
-def measured(problem: Problem, tokens: tuple[int, ...], **known: Any) -> Measurement:  # noqa: ANN401
+def measured(problem: Problem, tokens: tuple[int, ...], **known: Any) -> Measurement:
     architecture = problem.space.architecture(tokens)
     result = AnalyticEvaluator.for_problem(problem).evaluate([architecture])[0]
     assert isinstance(result, Measurement)
@@ -198,7 +198,7 @@ class FakeWindow:
         self.calls: list[str] = []
         self.canvas = self
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         def record(*args: object, **kwargs: object) -> FakeWindow:
             self.calls.append(name)
             return self

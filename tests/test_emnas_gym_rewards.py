@@ -42,7 +42,7 @@ REWARDS: list[Reward] = [
 NAMES = ["weighted_product", "linear", "exponential", "constrained"]
 
 
-def _measured(accuracy: float, latency_ms: float, **more: Any) -> Measurement:  # noqa: ANN401
+def _measured(accuracy: float, latency_ms: float, **more: Any) -> Measurement:
     return Measurement.of("board", accuracy=accuracy, latency_ms=latency_ms, **more)
 
 

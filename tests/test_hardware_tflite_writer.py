@@ -28,7 +28,7 @@ from hardware.tflite_writer import DATA_ALIGNMENT, OFFLINE_PLAN, SCHEMA, write_t
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 
 
-def parsed(content: bytes) -> Any:  # noqa: ANN401
+def parsed(content: bytes) -> Any:
     return load(SCHEMA).ModelT.InitFromPackedBuf(content)
 
 

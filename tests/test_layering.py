@@ -1,4 +1,4 @@
-"""How the house is built: imports run one way, without cycles, and nothing unsafe is ever loaded."""
+"""How the house is built: imports run one way, without cycles; nothing unsafe is loaded."""
 
 from __future__ import annotations
 

@@ -123,6 +123,7 @@ def test_scales_follow_from_the_table(small: Table, tmp_path: Path) -> None:
     write_scales(tmp_path / "s.toml", scales)
     data = tomllib.loads((tmp_path / "s.toml").read_text(encoding="utf-8"))
     assert data["grasp"]["sipeed-maix-bit"] == OF_THE_ORIGINAL["grasp.sipeed-maix-bit"]
+    assert set(data["grasp"]) == {"sipeed-maix-bit", "jevois"}
     assert data["digits"] == {name.partition(".")[2]: row for name, row in scales.items()}
     assert "host" in data["digits"]
     for row in data["digits"].values():

@@ -48,7 +48,10 @@ def test_digits_are_scikit_learns_enlarged_between_their_pixels() -> None:
         .tobytes(): int(label)
         for i, label in zip(bunch.images, bunch.target, strict=True)
     }  # fmt: skip
-    found = {np.round(i[..., 0].astype(np.float32), 4).tobytes(): int(t) for i, t in zip(x, y)}
+    found = {
+        np.round(i[..., 0].astype(np.float32), 4).tobytes(): int(t)
+        for i, t in zip(x, y, strict=True)
+    }
     agree = sum(expected.get(image) == label for image, label in found.items())
     assert agree > 0.99 * len(found)
     assert data.calibration.shape == (64, 16, 16, 1)
@@ -157,7 +160,7 @@ def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 # ------------------------------------------------------------------------------------------ npz
 
 
-def _npz(path: Path, **arrays: Any) -> str:  # noqa: ANN401
+def _npz(path: Path, **arrays: Any) -> str:
     np.savez(path, **arrays)
     return str(path)
 

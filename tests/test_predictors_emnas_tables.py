@@ -14,7 +14,7 @@ from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import read_surrogate, shipped_folder
 from emnas_gym.tasks import GRASP
 from predictors import fit_grasp, fit_mobile
-from predictors.emnas_tables import SPACES, k210_rows, read_table
+from predictors.emnas_tables import SPACES, hardware_rows, read_table
 from predictors.evaluate import evaluate
 from predictors.external import VARIABLE, read_rows
 
@@ -63,7 +63,8 @@ def test_every_token_is_the_layer_of_the_original(name: str) -> None:
 
 def test_rows_of_the_original_fits() -> None:
     needs(*EMNAS)
-    assert len(k210_rows()) == 956
+    assert len(hardware_rows("sipeed_latency_ms", 2000)) == 956
+    assert len(hardware_rows("jevois_latency_ms", 100)) == 972
     assert sum(row.accuracy is not None for row in read_table("dataset_3")) == 997
     assert sum(row.runs for row in read_table("dataset_7")) == 364
     assert sum(row.runs and row.accuracy is not None for row in read_table("dataset_7")) == 364
@@ -73,7 +74,7 @@ def test_k210_latency_on_the_original_split() -> None:
     """At most a tenth of the original's 125.655 ms, on its own test rows."""
     needs(*EMNAS)
     shipped = read_surrogate(shipped_folder() / "emnas-382_grasp_sipeed-maix-bit_latency_ms.json")
-    figures = fit_grasp.latency_figures(shipped.model)  # type: ignore[arg-type]
+    figures = fit_grasp.latency_figures(shipped.model, "sipeed-maix-bit")
     assert (figures["n_train"], figures["n_test"]) == (860, 96)
     assert figures["mae_ms"] <= 13
     assert figures["median_predictor_mae_ms"] == pytest.approx(141.54, abs=0.01)
@@ -83,12 +84,13 @@ def test_k210_latency_on_the_original_split() -> None:
 def test_k210_latency_is_fitted_again_the_same() -> None:
     needs(*EMNAS)
     shipped = read_surrogate(shipped_folder() / "emnas-382_grasp_sipeed-maix-bit_latency_ms.json")
-    assert vars(fit_grasp.fit_k210_latency().model) == vars(shipped.model)
+    assert vars(fit_grasp.fit_board("sipeed-maix-bit").model) == vars(shipped.model)
 
 
 def test_the_others_beat_their_baselines() -> None:
     needs(*EMNAS)
     figures = evaluate()
+    assert figures["jevois_seed_split"]["mae_ms"] < 0.5 * 3.80
     for part in ("fixed", "variable"):
         found = figures["grasp_accuracy"][part]
         assert found["mae"] < found["seed_mae"] < found["mean_predictor_mae"]
