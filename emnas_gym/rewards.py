@@ -96,6 +96,14 @@ class Reward(ABC):
         """Name and constants."""
         return {"name": self.name, **vars(self)}
 
+    def __eq__(self, other: object) -> bool:
+        """Two rewards are equal if their formulas and constants are."""
+        return type(other) is type(self) and other.to_json() == self.to_json()
+
+    def __hash__(self) -> int:
+        """Hash of the constants."""
+        return hash((type(self), repr(self.to_json())))
+
 
 def _check(name: str, value: float, low: float = LEAST_MS, high: float = LARGEST) -> None:
     """Refuses a constant that is not a number of its range."""

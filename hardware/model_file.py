@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from hardware.apart import run_apart
@@ -52,23 +51,7 @@ def read_model_file(path: Path) -> bytes:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         check_content(content)
-        run_apart("hardware.model_file", content)
+        run_apart("hardware.try_model", content)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     return content
-
-
-def _main() -> int:
-    """Runs the model on standard input once."""
-    from hardware.interpreter import Model
-
-    try:
-        Model(sys.stdin.buffer.read()).invoke()
-    except ModelFileError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

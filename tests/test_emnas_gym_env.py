@@ -30,7 +30,6 @@ from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
-from emnas_gym.surrogate_file import shipped_folder
 from emnas_gym.tasks import DIGITS
 
 BAD_ACTIONS = [-1, 383, 2**70, 3.5, np.float32(3), np.nan, "a", b"1", None, True, np.True_,
@@ -83,7 +82,6 @@ def test_both_checkers_pass_without_a_warning(observation: str, on_invalid: str)
         check_env_sb3(env.unwrapped)
 
 
-@pytest.mark.skipif(not list(shipped_folder().glob("*.json")), reason="no surrogate is shipped")
 @pytest.mark.parametrize("name", sorted(emnas_gym.REGISTERED))
 def test_every_registered_id_passes_both_checkers(name: str) -> None:  # B2
     env = gym.make(name)

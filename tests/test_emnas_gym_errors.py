@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emnas_gym import errors
-from emnas_gym.errors import LISTED, EmNASError, UnknownName, nearest
+from emnas_gym.door import print_json, run_door
+from emnas_gym.errors import LISTED, DatasetError, EmNASError, UnknownName, nearest
 
 ROOT = Path(__file__).parents[1]
 ALL = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, EmNASError)]
@@ -53,70 +55,90 @@ def test_every_error_crosses_processes_and_is_ours(cls: type[EmNASError]) -> Non
     assert isinstance(again, EmNASError)
 
 
-DOOR = """
-import sys
-import typer
-from emnas_gym.door import print_json, run_door
-from emnas_gym.errors import DatasetError
 app = typer.Typer()
+
 
 @app.command()
 def command(what: str, count: int = 3) -> None:
-    if what == "error":
-        raise DatasetError("no pictures: give a folder")
-    if what == "interrupt":
-        raise KeyboardInterrupt
-    if what == "defect":
-        raise ZeroDivisionError("a defect")
-    if what == "exit":
-        raise typer.Exit(7)
-    if what == "nan":
-        print_json({"value": float("nan")})
-    if what == "pipe":
-        for _ in range(100_000):
-            print("many lines for a reader that has gone")
-    print_json({"count": count})
-
-run_door(app, "The same command goes on.")
-"""
+    """Ends in the way that it is told."""
+    endings: dict[str, BaseException] = {
+        "error": DatasetError("no pictures: give a folder"),
+        "interrupt": KeyboardInterrupt(),
+        "defect": ZeroDivisionError("a defect"),
+        "exit": typer.Exit(7),
+    }
+    if what in endings:
+        raise endings[what]
+    print_json({"count": float("nan") if what == "nan" else count})
 
 
-def _door(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", DOOR, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+def _door(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """The exit code."""
+    monkeypatch.setattr(sys, "argv", ["door", *arguments])
+    with pytest.raises(SystemExit) as end:
+        run_door(app, "The same command goes on.")
+    return end.value.code
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["error"], 2, "error: no pictures: give a folder\n"),
-        (["interrupt"], 130, "interrupted. The same command goes on."),
-        (["defect"], 1, "ZeroDivisionError: a defect"),
+        (["interrupt"], 130, "interrupted. The same command goes on.\n"),
         (["exit"], 7, ""),
-        (["nan"], 1, "ValueError"),
         ([], 2, "Missing argument"),
         (["x", "--count", "many"], 2, "--count"),
         (["x", "--cuont", "3"], 2, "No such option"),
     ],
 )
 def test_a_command_ends_with_a_clear_line_and_a_telling_code(
-    arguments: list[str], code: int, message: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
 ) -> None:
-    done = _door(*arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert message in done.stderr
-    assert ("Traceback" in done.stderr) == (arguments in (["defect"], ["nan"]))
+    assert _door(monkeypatch, *arguments) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert "Traceback" not in said.err
 
 
-def test_json_is_exactly_one_object() -> None:
-    done = _door("x", "--count", "5")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == {"count": 5}
-    assert done.stdout.count("\n") == 1
+@pytest.mark.parametrize(("what", "error"), [("defect", ZeroDivisionError), ("nan", ValueError)])
+def test_a_defect_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, what: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["door", what])
+    with pytest.raises(error):
+        run_door(app)
+
+
+def test_json_is_exactly_one_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _door(monkeypatch, "x", "--count", "5") == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out), said.err) == ({"count": 5}, "")
+    assert said.out.count("\n") == 1
+
+
+PIPE = """
+import typer
+from emnas_gym.door import run_door
+app = typer.Typer()
+
+@app.command()
+def command() -> None:
+    for _ in range(100_000):
+        print("many lines for a reader that has gone")
+
+run_door(app)
+"""
 
 
 def test_a_reader_that_has_gone_is_no_defect() -> None:
-    command = [sys.executable, "-c", DOOR, "pipe"]
+    command = [sys.executable, "-c", PIPE]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()

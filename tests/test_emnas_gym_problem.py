@@ -16,6 +16,7 @@ from emnas_gym.devices import Device, devices, resolve_device
 from emnas_gym.errors import InfeasibleBudgets, UnknownName
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem, latency_scale
+from emnas_gym.rewards import Linear
 from emnas_gym.tasks import DIGITS, Task, resolve_task
 
 
@@ -31,10 +32,12 @@ def test_what_is_not_said_is_the_default() -> None:
 
 def test_objects_and_names_make_the_same_problem() -> None:
     by_name = Problem.make("emnas-382", "digits", "nrf5340", {"ram_bytes": 8192}, "linear")
-    by_object = Problem.make(
-        by_name.space, DIGITS, devices()["nrf5340"], Budgets(ram_bytes=8192), by_name.reward
-    )
+    device = devices()["nrf5340"]
+    reward = Linear(latency_scale(DIGITS, device).cap_ms)
+    by_object = Problem.make(by_name.space, DIGITS, device, Budgets(ram_bytes=8192), reward)
     assert by_name == by_object
+    assert hash(by_name.reward) == hash(reward)
+    assert Problem.make(reward="exponential").reward != by_name.reward
     assert json.dumps(by_name.to_json()) == json.dumps(by_object.to_json())
 
 

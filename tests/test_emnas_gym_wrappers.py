@@ -62,7 +62,9 @@ def test_rewards_as_vectors() -> None:  # E7
             assert info["reward"] == 0
     measured = info["measurement"]
     assert np.allclose(vector, [measured["accuracy"], -measured["latency_ms"]])
-    scalar = measured["accuracy"] * (measured["latency_ms"] / 1.119) ** -0.07
+    reward = env.unwrapped.problem.reward  # type: ignore[attr-defined]
+    assert (reward.name, reward.exponent) == ("weighted_product", -0.07)
+    scalar = measured["accuracy"] * (measured["latency_ms"] / reward.target_ms) ** -0.07
     assert info["reward"] == pytest.approx(scalar)
     vector[:] = 7
     assert not np.allclose(info["reward_vector"], 7), "what was returned is a copy"

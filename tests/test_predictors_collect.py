@@ -138,8 +138,9 @@ def _arguments(path: Path, **changes: object) -> list[str]:
 def _start(path: Path) -> subprocess.Popen[str]:
     """The command in a group of its own, deaf to nothing."""
     return subprocess.Popen(
-        [sys.executable, "-m", "predictors", *_arguments(path)], cwd=ROOT, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "200"},
+        [sys.executable, "-m", "predictors", *_arguments(path)], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"COLUMNS": "200"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
@@ -158,7 +159,7 @@ def _rows(path: Path) -> dict[tuple[str, int], tuple[str, str, float]]:
 def _wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
     while not path.exists() or len(_rows(path)) < count:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def _children(pid: int) -> set[int]:
@@ -197,7 +198,7 @@ def test_killed_interrupted_and_resumed_the_table_is_the_same(
     process.kill()
     process.communicate()
     while any(map(_alive, children)):  # a worker that stayed would be an orphan, for ever
-        time.sleep(0.01)
+        time.sleep(0.03)
     after_kill = _rows(path)
     assert 1 <= len(after_kill) < TOTAL
 
@@ -211,7 +212,7 @@ def test_killed_interrupted_and_resumed_the_table_is_the_same(
     assert "All that was measured is saved; the same command goes on from there." in complaint
     assert output == ""
     while any(map(_alive, children)):
-        time.sleep(0.01)
+        time.sleep(0.03)
     after_interrupt = _rows(path)
     assert after_kill.items() < after_interrupt.items(), "nothing is lost, nothing is changed"
 
