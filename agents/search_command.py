@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,17 +68,19 @@ def search(
         agent, out / "tensorboard" if tensorboard else None, **parse_options(option or [])
     )
     start = time.perf_counter()
-    with _watched(made, evaluations, quiet=as_json) as watch:
-        ledger = open_ledger(plan, made, evaluations, seed, out / "history.sqlite", watch)
-        try:
+    bar = _Bar(agent, evaluations, quiet=as_json)
+    ledger = open_ledger(plan, made, evaluations, seed, out / "history.sqlite", bar)
+    try:
+        with bar.progress:
             made.search(ledger.problem, ledger, seed)
-        except KeyboardInterrupt:
-            remarks.print(f"{ledger.count} of {evaluations} evaluations are in {out}.")
-            raise
-        finally:
-            if jsonl:
-                ledger.history.to_jsonl(out / "history.jsonl")
-            ledger.close()
+    except KeyboardInterrupt:
+        stored = len(ledger.history)
+        remarks.print(f"{stored} of {evaluations} evaluations are in {out}.", soft_wrap=True)
+        raise
+    finally:
+        if jsonl:
+            ledger.history.to_jsonl(out / "history.jsonl")
+        ledger.close()
     summary = _summarise(ledger, made, seed, out) | {"seconds": time.perf_counter() - start}
     if as_json:
         print_json(summary)
@@ -105,25 +105,24 @@ def parse_limits(texts: list[str]) -> dict[str, float]:
     return limits
 
 
-@contextmanager
-def _watched(agent: Agent, evaluations: int, quiet: bool) -> Iterator[Callable[[Row], None]]:
-    """A progress bar, moved on by each evaluation."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=remarks, disable=quiet) as progress:
-        bar, best = progress.add_task(agent.name, total=evaluations), float("-inf")
+class _Bar:
+    """A progress bar with the best reward so far, moved on by each evaluation."""
 
-        def watch(row: Row) -> None:
-            nonlocal best
-            best = max(best, row.reward)
-            title = f"{agent.name}, best reward {best:.4f}"
-            progress.update(bar, advance=1, description=title)
+    def __init__(self, title: str, evaluations: int, quiet: bool) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, console=remarks, disable=quiet)
+        self._title, self._best = title, float("-inf")
+        self._task = self.progress.add_task(title, total=evaluations)
 
-        yield watch
+    def __call__(self, row: Row) -> None:
+        self._best = max(self._best, row.reward)
+        title = f"{self._title}, best reward {self._best:.4f}"
+        self.progress.update(self._task, advance=1, description=title)
 
 
 def _summarise(ledger: Ledger, agent: Agent, seed: int, out: Path) -> dict[str, Any]:

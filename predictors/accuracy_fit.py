@@ -61,7 +61,7 @@ def predict(model: Predictor, layers: Layers) -> Array:
 
 
 def fit_accuracy(
-    layers: Layers, y: Array, options: Options, *, yes_or_no: bool = False
+    layers: Layers, y: Array, options: Options, *, yes_or_no: bool = False, parts: int = 5
 ) -> tuple[Predictor, dict[str, float]]:
     """Fits an ensemble on training rows.
 
@@ -70,13 +70,14 @@ def fit_accuracy(
         y: (N,) accuracies, or 0 and 1.
         options: Estimators to choose from.
         yes_or_no: Whether the target is 0 or 1; the likelihood then decides, else the order.
+        parts: Folds of the cross-validation.
 
     Returns:
         The ensemble, and the cross-validated score of every option; smaller is better.
     """
     inputs = {name: _inputs(option, layers) for name, option in options.items()}
     candidates = {name: _candidate(option, inputs[name], y) for name, option in options.items()}
-    best, scores = choose(candidates, y, log_loss if yes_or_no else disorder)
+    best, scores = choose(candidates, y, log_loss if yes_or_no else disorder, parts)
     model: Predictor = clone(options[best]).fit(inputs[best], y).ensemble_
     return model, scores
 

@@ -64,7 +64,7 @@ def _fit_accuracy(table: Table) -> Surrogate:
     networks, accuracy = _labels(table)
     train, _ = _split(space, networks)
     layers = layers_of(space, DIGITS, [networks[i] for i in train])
-    model, scores = fit_accuracy(layers, accuracy[train], SEARCHED)
+    model, scores = fit_accuracy(layers, accuracy[train], SEARCHED, parts=3)
     return surrogate(
         "accuracy",
         space,

@@ -22,7 +22,7 @@ from predictors.store import Tokens
 Array = NDArray[np.float64]
 Details = tuple[str, ...]
 RECURRENT = "recurrent"
-READER = RecurrentRegressor(link="log", members=3)
+READER = RecurrentRegressor(members=3, epochs=40, dropout=0.05, weight_decay=0.05, link="log")
 
 
 def absolute(predicted: Array, measured: Array) -> float:
@@ -84,7 +84,7 @@ def fit_relative_latency(
     layers = layers_of(space, task, networks)[0]
     candidates = {_name(d): _sum(terms[d], measured_ms, d, True) for d in options}
     candidates[RECURRENT] = _read(layers, measured_ms)
-    best, scores = choose(candidates, measured_ms, relative)
+    best, scores = choose(candidates, measured_ms, relative, parts=3)
     if best == RECURRENT:
         return clone(READER).fit(layers, measured_ms).ensemble_, scores
     details = next(d for d in options if _name(d) == best)
