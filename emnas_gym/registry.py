@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -88,14 +89,18 @@ def import_string(path: str, name: str = "") -> Any:  # noqa: ANN401
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         package, _, last = missing.rpartition(".")
-        if package and importlib.util.find_spec(package.partition(".")[0]):
-            known = _modules(package)  # the package is there: a typo, nothing to install
+        if package and _is_there(package.partition(".")[0]):  # a typo, nothing to install
+            known = _modules(package)
             raise UnknownName(f"module of {package}", last, known) from error
         raise BackendMissing(_how_to_get(name or path, missing)) from error
     if not hasattr(module, attribute):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise UnknownName(f"attribute of {module_name}", attribute, public)
     return getattr(module, attribute)
+
+
+def _is_there(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _modules(package: str) -> list[str]:

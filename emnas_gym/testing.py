@@ -18,7 +18,7 @@ from emnas_gym import costs, encodings
 from emnas_gym.architecture import Architecture
 from emnas_gym.automaton import Automaton
 from emnas_gym.budgets import Budgets
-from emnas_gym.errors import EvaluationError, IllegalAction
+from emnas_gym.errors import EvaluationError, IllegalAction, StoreError
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.history import Row
 from emnas_gym.layers import LayerSpec
@@ -281,7 +281,10 @@ def _check_resume(
             pass
         else:
             raise AssertionError("the agent swallows KeyboardInterrupt, so that nobody can stop it")
-        resumed = _search(make_agent, problem, evaluator, len(whole), 1, path)
+        try:
+            resumed = _search(make_agent, problem, evaluator, len(whole), 1, path)
+        except StoreError as error:
+            raise AssertionError(f"a resumed search goes another way: {error}") from error
         _check(resumed == whole, _where("a resumed search goes another way", whole, resumed))
         distinct, measured = len({row.canonical for row in whole}), evaluator.measured
         _check(measured == distinct, f"{measured} networks were measured; only {distinct} differ")

@@ -40,6 +40,7 @@ def test_names_import_strings_and_what_is_wrong_with_them() -> None:
         ("predictors.trainde:X", UnknownName, "module of predictors 'trainde': did you mean tra"),
         ("emnas_gym.evaluater:X", UnknownName, "module of emnas_gym .* did you mean evaluator"),
         ("no_such_package.x:Y", BackendMissing, "pip install no_such_package"),
+        ("__main__.x:Y", UnknownName, "module of __main__"),
         (":", UnknownName, "expected 'package.module:Name'"),
         ("os:", UnknownName, "expected"),
         ("..relative:Name", UnknownName, "expected"),

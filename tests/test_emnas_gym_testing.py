@@ -16,7 +16,7 @@ from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, sample_tokens
-from emnas_gym.tasks import DIGITS, GRASP
+from emnas_gym.tasks import DIGITS
 from emnas_gym.testing import (
     ScriptedEvaluator,
     check_agent,
@@ -32,7 +32,7 @@ def test_spaces_keep_their_rules(
     space: SearchSpace, mobile: SearchSpace, tiny: SearchSpace
 ) -> None:
     check_search_space(space, DIGITS, Budgets(ram_bytes=8192, flash_bytes=32768), samples=10)
-    check_search_space(mobile, GRASP, samples=3)
+    check_search_space(mobile, samples=3)
     check_search_space(tiny)
     check_search_space(tiny_problem().space)
 
