@@ -46,7 +46,6 @@ class AnalyticEvaluator(Evaluator):
     def _measure(self, architecture: Architecture) -> Measurement:
         graph = architecture.graph(self.task)
         macs = costs.macs(graph)
-        head = costs.arena_head_bytes(graph)
         latency = self.latency_ms(macs)
         power = self.device.active_power_mw
         return Measurement.of(
@@ -54,8 +53,8 @@ class AnalyticEvaluator(Evaluator):
             macs=macs,
             params=costs.params(graph),
             flash_bytes=costs.flash_bytes(graph),
-            arena_head_bytes=head,
-            ram_bytes=head + costs.persistent_bytes(graph),
+            arena_head_bytes=costs.arena_head_bytes(graph),
+            ram_bytes=costs.ram_bytes(graph),
             latency_ms=latency,
             energy_mj=None if latency is None or power is None else power * latency / 1000.0,
         )

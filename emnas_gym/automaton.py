@@ -1,11 +1,10 @@
 """Masks from tables: which token is legal next, so that a network that fits can still be finished.
 
 At one input shape a space is an automaton. Its state is the shape that the chain has reached and
-the rules that hold; a token moves it on and costs flash, MACs, and RAM (a part that the runtime
-keeps, which adds up, and a head that activations share, which is a maximum). For every state and
-number of tokens left the table holds the Pareto-minimal costs of all completions that build. A
-token is legal exactly if one of them fits into what the budgets leave: no dead end, none refused
-that could have fitted.
+the rules that hold; a token moves it on and costs flash, MACs and RAM (`cost_vectors`). For every
+state and number of tokens left the table holds the Pareto-minimal costs of all completions that
+build. A token is legal exactly if one of them fits into what the budgets leave: no dead end, none
+refused that could have fitted.
 """
 
 from __future__ import annotations
@@ -17,22 +16,29 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym import costs
 from emnas_gym.budgets import MASKED, Budgets
+from emnas_gym.cost_vectors import (
+    COLUMNS,
+    FLASH,
+    MACS,
+    NEVER,
+    UNLIMITED,
+    Costs,
+    Limits,
+    base_costs,
+    join_costs,
+    layer_costs,
+    no_costs,
+    padded,
+    pareto_minimal,
+    ram_of,
+)
 from emnas_gym.errors import IllegalAction, InfeasibleBudgets, ShapeError
 from emnas_gym.grammar import Grammar, Mode
-from emnas_gym.graph import GraphBuilder, LayerGraph, Shape
-from emnas_gym.memory import align
+from emnas_gym.graph import GraphBuilder, Shape
 from emnas_gym.tasks import Task
 
-FLASH, MACS, KEPT, HEAD = range(4)  # columns of a cost vector
-PAIRWISE = 256  # so many vectors are compared all with all
-UNLIMITED = np.iinfo(np.int64).max // 16  # sums of a few stay inside int64
-NEVER = 2 * UNLIMITED  # fills up tables: fits no limit, not even the absent one
-Costs = NDArray[np.int64]
-State = tuple[
-    Shape, Mode | None
-]  # None at the very start, where the rules for the first layer hold
+State = tuple[Shape, Mode | None]  # no mode at the very start, where the first layer's rules hold
 
 
 @dataclass
@@ -41,7 +47,7 @@ class Cursor:
 
     Attributes:
         state: Index of the state; −1 once the output layer is placed.
-        spent: Costs so far: flash, MACs, kept RAM, RAM head. Shape (4,).
+        spent: Costs so far, shape (5,): flash, MACs, and the parts of RAM (`cost_vectors`).
         tokens: Tokens so far.
     """
 
@@ -60,8 +66,8 @@ class _Options:
     """What may follow a state, and the least that each choice costs until the end."""
 
     tokens: NDArray[np.int64]  # (n,)
-    least: Costs  # (n, m, 4): costs from here to the end by the best completions, padded with NEVER
-    enough: Costs  # (4,): where this still fits, every token is legal
+    least: Costs  # (n, m, 5): costs from here to the end by the best completions, padded with NEVER
+    enough: Costs  # (5,): where this still fits, every token is legal
 
 
 class Automaton:
@@ -86,9 +92,8 @@ class Automaton:
             raise InfeasibleBudgets(f"lengths {asked} lie outside those of {grammar.name}, {known}")
         self.grammar, self.task, self.budgets = grammar, task, budgets
         self.min_layers, self.max_layers = min_layers, max_layers
-        limits = [budgets.flash_bytes, budgets.macs, None, budgets.ram_bytes]
-        self.limits = np.array([UNLIMITED if v is None else v for v in limits], dtype=np.int64)
-        self.base = _base_costs(task)
+        self.limits = Limits.of(budgets)
+        self.base = base_costs(task)
         self._explore()
         self._exact: list[list[Costs]] = self._completions()
         self._options: dict[tuple[int, int, int], _Options] = {}
@@ -111,7 +116,7 @@ class Automaton:
             moves.append(row)
             prices.append(price)
         self.next_state = np.stack(moves)  # (states, K + 1): index, −1 end, −2 illegal
-        self.price = np.stack(prices)  # (states, K + 1, 4)
+        self.price = np.stack(prices)  # (states, K + 1, 5)
 
     def _moves(
         self, index: dict[State, int], depth: list[int], state: int
@@ -119,7 +124,7 @@ class Automaton:
         shape, mode = self.states[state]
         size = self.grammar.num_tokens + 1
         row = np.full(size, -2, dtype=np.int64)
-        price = np.zeros((size, 4), dtype=np.int64)
+        price = np.zeros((size, COLUMNS), dtype=np.int64)
         for token, canonical in enumerate(self.grammar.canonical_token):
             if token == 0:
                 continue
@@ -156,11 +161,11 @@ class Automaton:
         except ShapeError:
             return None
         price = layer_costs(builder.build())
-        return (builder.shape, price) if self._fits(join_costs(self.base, price)) else None
+        return (builder.shape, price) if self.limits.allow(join_costs(self.base, price)) else None
 
     def _completions(self) -> list[list[Costs]]:
         """For r = 0, 1, … tokens left: the Pareto-minimal costs of finishing from each state."""
-        nothing = _none()
+        nothing = no_costs()
         end = self.grammar.end_token
         count = len(self.states)
         ends = [
@@ -182,34 +187,18 @@ class Automaton:
 
     def _extend(self, steps: list[tuple[int, Costs]], before: list[Costs]) -> Costs:
         parts = [
-            join_costs(price[:, None], before[target][None]).reshape(-1, 4)
+            join_costs(price[:, None], before[target][None]).reshape(-1, COLUMNS)
             for target, price in steps
             if len(before[target])
         ]
-        return np.concatenate(parts) if parts else _none()
+        return np.concatenate(parts) if parts else no_costs()
 
     def _prune(self, vectors: Costs) -> Costs:
         """Drops costs that break a limit alone, ignores unlimited ones, keeps the Pareto front."""
         if not len(vectors):
             return vectors
-        vectors = vectors[self._fits(join_costs(self.base, vectors))]
-        vectors = np.where(self._limited, vectors, 0)
-        return pareto_minimal(vectors)
-
-    @cached_property
-    def _limited(self) -> NDArray[np.bool_]:
-        limited = self.limits < UNLIMITED
-        return np.array([limited[FLASH], limited[MACS], limited[HEAD], limited[HEAD]])
-
-    def _fits(self, total: Costs) -> NDArray[np.bool_]:
-        """Whether total costs keep the limits; RAM is what is kept plus the head."""
-        ram = total[..., KEPT] + total[..., HEAD]
-        fits: NDArray[np.bool_] = (
-            (total[..., FLASH] <= self.limits[FLASH])
-            & (total[..., MACS] <= self.limits[MACS])
-            & (ram <= self.limits[HEAD])
-        )
-        return fits
+        vectors = vectors[self.limits.allow(join_costs(self.base, vectors))]
+        return pareto_minimal(np.where(self.limits.matter, vectors, 0))
 
     def _why_infeasible(self) -> str:
         asked = ", ".join(f"{k} = {v}" for k, v in self.budgets.to_json().items() if k in MASKED)
@@ -245,19 +234,19 @@ class Automaton:
         tokens = np.flatnonzero(row >= 0)
         targets, inverse = np.unique(row[tokens], return_inverse=True)
         rests = [self._completion(int(t), max(low, 1), high) for t in targets]
-        rest = _padded(rests)[inverse] if rests else np.zeros((0, 0, 4), dtype=np.int64)
+        rest = padded(rests)[inverse] if rests else np.zeros((0, 0, COLUMNS), dtype=np.int64)
         end = self.grammar.end_token
         if low <= 0 <= high and row[end] == -1:
             tokens = np.append(tokens, end)
-            last = np.full((1, max(rest.shape[1], 1), 4), NEVER, dtype=np.int64)
+            last = np.full((1, max(rest.shape[1], 1), COLUMNS), NEVER, dtype=np.int64)
             last[0, 0] = 0
             width = last.shape[1] - rest.shape[1]
             rest = np.pad(rest, ((0, 0), (0, width), (0, 0)), constant_values=NEVER)
             rest = np.concatenate([rest, last])
         least = join_costs(self.price[state, tokens][:, None], rest)
-        fits = self._fits(join_costs(self.base, least))
+        fits = self.limits.allow(join_costs(self.base, least))
         kept = fits.any(axis=1)
-        best = least[kept, fits[kept].argmax(axis=1)] if kept.any() else _none()
+        best = least[kept, fits[kept].argmax(axis=1)] if kept.any() else no_costs()
         enough = best.max(axis=0, initial=0)
         return _Options(tokens[kept], least[kept], enough)
 
@@ -266,7 +255,7 @@ class Automaton:
         key = (state, low, high)
         if key not in self._completion_of:
             fronts = [self._exact[r][state] for r in range(low, high + 1)]
-            self._completion_of[key] = self._prune(np.concatenate(fronts)) if fronts else _none()
+            self._completion_of[key] = self._prune(np.concatenate(fronts)) if fronts else no_costs()
         return self._completion_of[key]
 
     def legal(self, cursor: Cursor, length: int | None = None) -> NDArray[np.int64]:
@@ -281,10 +270,10 @@ class Automaton:
         placed = len(cursor.tokens) + 1
         shortest, longest = (length, length) if length else (self.min_layers, self.max_layers)
         options = self.options(cursor.state, max(shortest - placed, 0), longest - placed)
-        if self._fits(join_costs(cursor.spent, options.enough)):
+        if self.limits.allow(join_costs(cursor.spent, options.enough)):
             return options.tokens
         total = join_costs(cursor.spent, options.least)
-        return options.tokens[self._fits(total).any(axis=1)]
+        return options.tokens[self.limits.allow(total).any(axis=1)]
 
     def mask(self, cursor: Cursor, length: int | None = None) -> NDArray[np.int8]:
         """Legal actions as ones, shape (K + 1,); token 0 is legal exactly once it is done."""
@@ -321,85 +310,34 @@ class Automaton:
                 return False
             spent = join_costs(spent, self.price[state, token])
             state = target
-        return state == -1 and bool(self._fits(spent))
+        return state == -1 and bool(self.limits.allow(spent))
 
     def least_costs(self) -> dict[str, int]:
         """The least flash, RAM and MACs that any network needs, each for itself."""
-        names = {"flash_bytes": FLASH, "macs": MACS, "ram_bytes": HEAD}
-        return {name: self._least(column) for name, column in names.items()}
+        return {
+            "flash_bytes": self._least(FLASH),
+            "ram_bytes": self._least_ram(),
+            "macs": self._least(MACS),
+        }
 
     def _least(self, column: int) -> int:
-        """Least total of one column over all lengths, by dynamic programming without pruning."""
+        """Least total of a column that adds up, over all lengths, by dynamic programming."""
         best = np.full((self.max_layers + 1, len(self.states)), UNLIMITED, dtype=np.int64)
-        weight = self.price[..., column] + (self.price[..., KEPT] if column == HEAD else 0)
-        end = self.grammar.end_token
+        price, end = self.price[..., column], self.grammar.end_token
         ends = self.next_state[:, end] == -1
-        best[1, ends] = weight[ends, end]
+        best[1, ends] = price[ends, end]
+        inner = self.next_state >= 0
         for r in range(2, self.max_layers + 1):
-            inner = self.next_state >= 0
-            after = np.where(inner, best[r - 1][np.maximum(self.next_state, 0)], UNLIMITED)
-            joined = np.maximum(weight, after) if column == HEAD else weight + after
-            best[r] = np.minimum(np.where(inner, joined, UNLIMITED).min(axis=1), UNLIMITED)
-        base = self.base[column] + (self.base[KEPT] if column == HEAD else 0)
-        return int(best[self.min_layers : self.max_layers + 1, 0].min() + base)
+            after = best[r - 1][np.maximum(self.next_state, 0)]
+            best[r] = np.where(inner, price + after, UNLIMITED).min(axis=1)
+        return int(best[self.min_layers : self.max_layers + 1, 0].min() + self.base[column])
 
-
-def join_costs(a: Costs, b: Costs) -> Costs:
-    """Costs of two parts in a row: sums, and the maximum of the RAM heads."""
-    joined = a + b
-    joined[..., HEAD] = np.maximum(a[..., HEAD], b[..., HEAD])
-    return joined
-
-
-def layer_costs(graph: LayerGraph) -> Costs:
-    """What the operations of one layer cost, its input not counted; shape (4,)."""
-    graph = graph.deployed()
-    flash = macs = kept = head = 0
-    for node in graph.nodes[1:]:
-        sizes = sum(align(graph.nodes[i].size) for i in node.inputs) + align(node.size)
-        flash += costs.node_flash(graph, node)
-        macs += costs.node_macs(graph, node)
-        kept += costs.node_persistent(graph, node)
-        head = max(head, sizes)
-    return np.array([flash, macs, kept, head], dtype=np.int64)
-
-
-def _base_costs(task: Task) -> Costs:
-    graph = GraphBuilder(task.input_shape).build()
-    node = graph.nodes[0]
-    flash = costs.FLASH_HEADER + costs.node_flash(graph, node)
-    kept = costs.PERSISTENT_HEADER + costs.node_persistent(graph, node)
-    return np.array([flash, 0, kept, align(node.size)], dtype=np.int64)
-
-
-def _none() -> Costs:
-    return np.zeros((0, 4), dtype=np.int64)
-
-
-def _padded(fronts: list[Costs]) -> Costs:
-    """Stacks fronts of different lengths, filled up with costs that never fit."""
-    width = max(len(front) for front in fronts)
-    packed = np.full((len(fronts), width, 4), NEVER, dtype=np.int64)
-    for i, front in enumerate(fronts):
-        packed[i, : len(front)] = front
-    return packed
-
-
-def pareto_minimal(vectors: Costs) -> Costs:
-    """The distinct vectors that no other one undercuts or equals in every column."""
-    if len(vectors) > PAIRWISE:
-        half = len(vectors) // 2
-        parts = [pareto_minimal(vectors[:half]), pareto_minimal(vectors[half:])]
-        merged = np.concatenate(parts)
-        if len(merged) < len(vectors):
-            return pareto_minimal(merged)
-        vectors = merged
-    if len(vectors) < 2:
-        return vectors
-    below = (vectors[:, None] <= vectors[None]).all(axis=2)  # [i, j]: i is nowhere above j
-    earlier = np.tri(len(vectors), k=-1, dtype=bool).T  # of equal vectors the first stays
-    beaten = (below & (~below.T | earlier)).any(axis=0)
-    return vectors[~beaten]
+    def _least_ram(self) -> int:
+        """Least RAM of all networks, from the Pareto-minimal costs where RAM alone matters."""
+        only_ram = Budgets(ram_bytes=UNLIMITED - 1)
+        table = automaton(self.grammar, self.task, only_ram, self.min_layers, self.max_layers)
+        every = np.concatenate([f[0] for f in table._exact[self.min_layers :] if len(f[0])])
+        return int(ram_of(join_costs(table.base, every)).min())
 
 
 @lru_cache(maxsize=32)

@@ -97,19 +97,18 @@ def arena_head_bytes(graph: LayerGraph) -> int:
     return plan_arena(graph.deployed()).head_bytes
 
 
-def ram_bytes(graph: LayerGraph) -> int:
-    """What one inference needs: what activations share and what the runtime keeps."""
-    return arena_head_bytes(graph) + persistent_bytes(graph)
-
-
 def setup_bytes(graph: LayerGraph) -> int:
     """Upper bound of what the runtime needs, where activations lie later, to plan its memory."""
     deployed = graph.deployed()
     return SETUP_HEADER + sum(node_setup(deployed, node) for node in deployed)
 
 
-def arena_bytes(graph: LayerGraph) -> int:
-    """The arena to give to the runtime: `ram_bytes`, or more where maps are smaller than plans."""
+def ram_bytes(graph: LayerGraph) -> int:
+    """The arena that the runtime needs: what it keeps, and what activations or its planning need.
+
+    Before the first inference the records from which the runtime plans its memory lie where the
+    activations lie later; where maps are small they are the larger part.
+    """
     return max(arena_head_bytes(graph), setup_bytes(graph)) + persistent_bytes(graph)
 
 

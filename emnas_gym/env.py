@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from emnas_gym import encodings
 from emnas_gym.architecture import Architecture
-from emnas_gym.automaton import HEAD, KEPT, Cursor
+from emnas_gym.automaton import Cursor
 from emnas_gym.budgets import Budgets
+from emnas_gym.cost_vectors import FLASH, MACS, ram_of
 from emnas_gym.devices import Device
 from emnas_gym.errors import BudgetSpent, EvaluationError, IllegalAction, UnknownName
 from emnas_gym.evaluator import Evaluator
@@ -296,8 +297,8 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
     def spent(self) -> dict[str, int]:
         """Flash, MACs and RAM of the layers placed so far."""
         costs = self._table.base if self._cursor is None else self._cursor.spent
-        ram = int(costs[KEPT] + costs[HEAD])
-        return {"flash_bytes": int(costs[0]), "macs": int(costs[1]), "ram_bytes": ram}
+        ram = int(ram_of(costs))
+        return {"flash_bytes": int(costs[FLASH]), "macs": int(costs[MACS]), "ram_bytes": ram}
 
     def close(self) -> None:
         """Closes the window and the evaluator."""

@@ -41,7 +41,7 @@ class Measurement:
         accuracy: Share of images classified rightly, 0 … 1.
         latency_ms: One inference, batch 1.
         energy_mj: One inference.
-        ram_bytes: Arena head plus the bound of the runtime's persistent part.
+        ram_bytes: Upper bound of the arena that the runtime needs (`costs.ram_bytes`).
         arena_head_bytes: The part of the arena that activations share.
         flash_bytes: Size of the int8 model file.
         macs: Multiply-accumulates of one inference.

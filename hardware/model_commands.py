@@ -69,7 +69,6 @@ def export_command(
         "macs": costs.macs(graph),
         "flash_bytes": costs.flash_bytes(graph),
         "ram_bytes": costs.ram_bytes(graph),
-        "arena_bytes": costs.arena_bytes(graph),
         "arena_head_bytes": costs.arena_head_bytes(graph),
     }
     show(facts, as_json)

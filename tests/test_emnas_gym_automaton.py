@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emnas_gym import costs
-from emnas_gym.automaton import FLASH, HEAD, KEPT, MACS, Automaton, pareto_minimal
+from emnas_gym.automaton import Automaton
 from emnas_gym.budgets import Budgets
+from emnas_gym.cost_vectors import (
+    FLASH,
+    HEAD,
+    KEPT,
+    MACS,
+    PLANNING,
+    pareto_minimal,
+    ram_of,
+)
 from emnas_gym.errors import IllegalAction, InfeasibleBudgets, InvalidArchitecture
 from emnas_gym.space import SearchSpace, sample_tokens
 from emnas_gym.tasks import DIGITS, GRASP, Task
@@ -46,9 +55,11 @@ def _agrees_with_graph(table: Automaton, tokens: list[int], spent: np.ndarray) -
     assert spent[MACS] == costs.macs(graph)
     assert spent[KEPT] == costs.persistent_bytes(graph)
     assert spent[HEAD] == costs.arena_head_bytes(graph)
+    assert spent[PLANNING] == costs.persistent_bytes(graph) + costs.setup_bytes(graph)
+    assert ram_of(spent) == costs.ram_bytes(graph)
     limits = table.budgets
     assert spent[FLASH] <= (limits.flash_bytes or np.inf)
-    assert spent[KEPT] + spent[HEAD] <= (limits.ram_bytes or np.inf)
+    assert ram_of(spent) <= (limits.ram_bytes or np.inf)
     assert spent[MACS] <= (limits.macs or np.inf)
 
 

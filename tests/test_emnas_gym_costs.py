@@ -72,9 +72,9 @@ def test_costs_are_a_header_and_a_sum_over_nodes() -> None:
         kept = sum(costs.node_persistent(deployed, node) for node in deployed)
         assert costs.flash_bytes(graph) == costs.FLASH_HEADER + flash
         assert costs.persistent_bytes(graph) == costs.PERSISTENT_HEADER + kept
-        assert costs.ram_bytes(graph) == costs.arena_head_bytes(graph) + kept + (
-            costs.PERSISTENT_HEADER
-        )
+        setup = costs.SETUP_HEADER + sum(costs.node_setup(deployed, node) for node in deployed)
+        head = max(costs.arena_head_bytes(graph), setup)
+        assert costs.ram_bytes(graph) == costs.PERSISTENT_HEADER + kept + head
         assert costs.macs(graph) == sum(costs.node_macs(deployed, node) for node in deployed)
 
 
