@@ -2,7 +2,8 @@
 
 Weights start from the data (layer-sequential unit variance, Mishkin & Matas 2016, "All you need
 is a good init"): plain deep stacks without batch norm otherwise stay at chance in a fifth of the
-space, and labels become noise.
+space, and labels become noise. Of those that stay there even so, some are hopeless and some only
+had bad luck: a training that has learned nothing begins again from other weights.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from emnas_gym.graph import WEIGHTED, LayerGraph
 from predictors.datasets import Dataset
 from predictors.network import GraphNetwork
 
+STUCK = 0.98  # of the entropy of the classes: a loss above it has learned nothing
 CONSTANT = 1e-6  # a pre-activation that varies less carries nothing that scaling could bring out
 
 
@@ -36,6 +38,7 @@ class Recipe:
         learning_rate: Peak of the one-cycle schedule of Adam.
         weight_decay: Decoupled weight decay (AdamW).
         init_images: Images by which the weights are initialised.
+        attempts: A training that has learned nothing begins again; so many are made at most.
     """
 
     epochs: int = 15
@@ -43,6 +46,7 @@ class Recipe:
     learning_rate: float = 1e-2
     weight_decay: float = 1e-4
     init_images: int = 256
+    attempts: int = 3
 
     def to_json(self) -> dict[str, float]:
         """The fields as plain data."""
@@ -58,7 +62,7 @@ class TrainingResult:
         test_accuracy: Test accuracy after the last epoch, 0 … 1; not for a search to see.
         curve: Validation accuracy after each epoch, shape (epochs,).
         train_loss: Mean training loss of each epoch, shape (epochs,).
-        images: Images trained on, all epochs together.
+        images: Images trained on, all epochs of all attempts together.
         seconds: Wall time.
         weights: Trained weights with the names of the graph.
     """
@@ -92,20 +96,42 @@ def train(
     start = time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = GraphNetwork(graph)
         x, y = _tensor(data.train_x), torch.from_numpy(data.train_y)
-        initialise(network, x[: recipe.init_images])
-        curve, losses = _fit(network, x, y, data, recipe)
-        test = accuracy(network, data.test_x, data.test_y)
+        attempts: list[_Attempt] = []
+        while len(attempts) < recipe.attempts and not (attempts and _learned(attempts[-1], y)):
+            attempts.append(_attempt(graph, x, y, data, recipe))
+        best = min(attempts, key=lambda attempt: attempt.losses[-1])
+        test = accuracy(best.network, data.test_x, data.test_y)
     return TrainingResult(
-        valid_accuracy=curve[-1],
+        valid_accuracy=best.curve[-1],
         test_accuracy=test,
-        curve=tuple(curve),
-        train_loss=tuple(losses),
-        images=recipe.epochs * len(x),
+        curve=tuple(best.curve),
+        train_loss=tuple(best.losses),
+        images=len(attempts) * recipe.epochs * len(x),
         seconds=time.perf_counter() - start,
-        weights=network.weights(),
+        weights=best.network.weights(),
     )
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One training from new weights, with its validation accuracy and loss of each epoch."""
+
+    network: GraphNetwork
+    curve: list[float]
+    losses: list[float]
+
+
+def _attempt(graph: LayerGraph, x: Tensor, y: Tensor, data: Dataset, recipe: Recipe) -> _Attempt:
+    network = GraphNetwork(graph)
+    initialise(network, x[: recipe.init_images])
+    return _Attempt(network, *_fit(network, x, y, data, recipe))
+
+
+def _learned(attempt: _Attempt, y: Tensor) -> bool:
+    """Whether the loss fell below what the frequencies of the classes alone achieve."""
+    shares = torch.bincount(y).double() / len(y)
+    return attempt.losses[-1] < STUCK * float(torch.special.entr(shares).sum())
 
 
 @contextmanager

@@ -207,16 +207,33 @@ def test_constant_images_stay_at_chance_and_break_nothing() -> None:
     assert train(graph, data, 0, Recipe(epochs=1)).test_accuracy == 0.5
 
 
+# ------------------------------------------------------------------------------------- attempts
+
+UNLUCKY = (297, 340, 246, 192, 382)  # four strided depthwise layers: one pixel is left, hardly seen
+
+
+def test_what_learned_nothing_begins_again_and_what_learned_does_not() -> None:
+    """A network that learns has the same bits however many attempts it may have."""
+    once, thrice = Recipe(epochs=2, attempts=1), Recipe(epochs=2)
+    stuck = [train(_graph(UNLUCKY), _few(), 0, recipe) for recipe in (once, thrice)]
+    assert [result.images for result in stuck] == [600, 1800]
+    assert stuck[1].train_loss[-1] <= stuck[0].train_loss[-1]
+    learns = [train(_graph(), digits(), 0, recipe) for recipe in (once, thrice)]
+    assert learns[0].images == learns[1].images
+    assert _digest(learns[0]) == _digest(learns[1])
+    assert _digest(stuck[1]) == _digest(train(_graph(UNLUCKY), _few(), 0, thrice))
+
+
 # ------------------------------------------------------------------------------------------ slow
 
-CHANCE = 0.1
+CHANCE = 1.1 / 10  # whatever the image, one answer: its share of the digits is near 1/10
 WANTED = 40
 
 
 def _at_chance() -> list[tuple[int, ...]]:
     """Networks of the committed table that the recipe leaves at chance, in the order of drawing."""
     trainings = unpack(packed_path("emnas-382", "digits")).trainings
-    stuck = [row.tokens for row in trainings if row.seed == 0 and row.curve[-1] <= 1.2 * CHANCE]
+    stuck = [row.tokens for row in trainings if row.seed == 0 and row.curve[-1] <= CHANCE]
     return stuck[:WANTED]
 
 
@@ -226,8 +243,8 @@ def test_networks_at_chance_are_hopeless_not_unlucky() -> None:  # D1
     space, stuck = load_space("emnas-382"), _at_chance()
     assert len(stuck) > 10
     longer = Recipe(epochs=5 * Recipe.epochs)
-    saved = 0
-    for tokens in stuck:
-        result = train(space.build(tokens, DIGITS), digits(), 1, longer)
-        saved += result.valid_accuracy > 2 * CHANCE
+    accuracies = [
+        train(space.build(tokens, DIGITS), digits(), 0, longer).valid_accuracy for tokens in stuck
+    ]
+    saved = sum(accuracy > 2 / DIGITS.classes for accuracy in accuracies)
     assert saved <= max(len(stuck) // 10, 1), f"{saved} of {len(stuck)}"
