@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from agents.scalars import Scalars
 from emnas_gym.errors import BudgetSpent, EmNASError, UnknownName
@@ -93,6 +96,10 @@ class Agent(ABC):
     @abstractmethod
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         """Searches; may run into `BudgetSpent`, which ends the search."""
+
+    def _generator(self, seed: int) -> np.random.Generator:
+        """A stream of this agent's own: equal seeds of two agents share no samples."""
+        return np.random.default_rng([seed, zlib.crc32(self.name.encode())])
 
     def _report(self, ledger: Ledger, **values: float) -> None:
         """Writes the best reward so far, and numbers of the algorithm's own, to the log."""

@@ -101,7 +101,7 @@ class RegularisedEvolution(Agent):
     config_type = EvolutionConfig
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
-        config, rng, table = self.config, np.random.default_rng(seed), problem.automaton
+        config, rng, table = self.config, self._generator(seed), problem.automaton
         population, seen = Population(config.population), set[Tokens]()
 
         def measure(born: Sequence[Tokens]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from agents.base import Agent, Config
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
@@ -37,7 +35,7 @@ class RandomSearch(Agent):
     config_type = RandomConfig
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
-        rng = np.random.default_rng(seed)
+        rng = self._generator(seed)
         sampler, size = self.config.sampler, self.config.batch
         while not ledger.spent:
             drawn = [sample_tokens(problem.automaton, rng, sampler) for _ in range(size)]
