@@ -15,8 +15,8 @@ from emnas_gym.testing import check_agent
 SMALL = {"population": 8, "tournament": 3}
 
 
-@pytest.mark.parametrize("options", [SMALL, SMALL | {"crossover": 0.5, "batch": 4}])
-def test_contract(options: dict[str, float]) -> None:
+def test_contract_with_crossover_and_batches() -> None:
+    options = SMALL | {"crossover": 0.5, "batch": 4}
     check_agent(lambda: RegularisedEvolution.with_options(**options))
 
 

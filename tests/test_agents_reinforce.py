@@ -25,7 +25,6 @@ from agents.reinforce import (
 from agents.token_policy import TokenPolicy
 from emnas_gym.errors import StoreError
 from emnas_gym.problem import Problem
-from emnas_gym.testing import check_agent
 
 SMALL = {"batch": 8, "hidden": 16, "width": 8}
 
@@ -44,10 +43,6 @@ def _play(policy: TokenPolicy, problem: Problem, count: int, seed: int = 0) -> E
     ledger = tiny_worlds.formula(problem, count)
     envs = [ledger.env(observation="ids") for _ in range(count)]
     return play(policy, envs, torch.Generator().manual_seed(seed))
-
-
-def test_contract() -> None:
-    check_agent(lambda: Reinforce.with_options(**SMALL))
 
 
 def test_finds_the_optimum_of_the_dozen(tmp_path: Path) -> None:

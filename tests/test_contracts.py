@@ -1,0 +1,79 @@
+"""The contract suites on everything that is registered: what is added later is checked as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emnas_gym.architecture import Architecture
+from emnas_gym.budgets import Budgets
+from emnas_gym.problem import Problem
+from emnas_gym.registry import make_evaluator, names, resolve
+from emnas_gym.space import SearchSpace, load_space
+from emnas_gym.tasks import DIGITS
+from emnas_gym.testing import check_agent, check_evaluator, check_search_space
+
+K210 = {"task": "grasp", "device": "sipeed-maix-bit"}
+MOBILE = {"space": "emnas-mobile-49", **K210}
+PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked about
+    "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}],
+    "surrogate": [{}, K210, MOBILE],
+    "trained": [{}],
+    "host": [{}],
+    "npu": [{"device": "ethos-u55-128"}],
+}
+CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
+NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor"}
+
+RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
+OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
+    "random": {},
+    "evolution": {"population": 8, "tournament": 3},
+    "reinforce": {"batch": 8, "hidden": 16, "width": 8},
+    "ppo": RL | {"minibatch": 16, "epochs": 2},
+    "a2c": RL,
+    "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
+}
+
+
+def test_nothing_that_is_registered_is_forgotten() -> None:
+    assert sorted(PROBLEMS) == names("evaluator")
+    assert sorted(OPTIONS) == names("agent")
+
+
+def _networks(problem: Problem, count: int) -> list[Architecture]:
+    rng = np.random.default_rng(1)
+    return [problem.space.sample(rng, problem.task, problem.budgets) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_evaluator(name: str, options: dict[str, Any]) -> None:  # E10
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"needs {NEEDS[name]}")
+    problem = Problem.make(**options)
+    evaluator = resolve("evaluator", name).for_problem(problem)
+    try:
+        check_evaluator(evaluator, _networks(problem, 2 if name == "trained" else 3))
+    finally:
+        evaluator.close()
+
+
+@pytest.mark.parametrize("options", [{}, K210, MOBILE], ids=str)
+def test_what_an_environment_makes_of_the_default(options: dict[str, Any]) -> None:
+    problem = Problem.make(**options)
+    check_evaluator(make_evaluator("surrogate", problem), _networks(problem, 4))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_agent(name: str) -> None:
+    check_agent(lambda: resolve("agent", name).with_options(**OPTIONS[name]))
+
+
+def test_spaces(space: SearchSpace, mobile: SearchSpace, tiny: SearchSpace) -> None:  # A1, A5
+    check_search_space(space, DIGITS, Budgets(ram_bytes=8192, flash_bytes=32768), samples=10)
+    check_search_space(space, samples=5)
+    check_search_space(mobile, samples=3)
+    check_search_space(tiny)
+    assert load_space("emnas-382") == space
