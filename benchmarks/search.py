@@ -20,12 +20,12 @@ from benchmarks.verify import Verification, Verifier, full_recipe, winners
 from benchmarks.versions import versions
 from benchmarks.watch import Watch, bars
 from emnas_gym.architecture import Architecture
-from emnas_gym.drawing import describe
 from emnas_gym.errors import EmNASError, EvaluationError
 from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.registry import resolve
+from emnas_gym.rendering.boxes import describe
 from predictors.trained import TrainedEvaluator
 
 SAMPLERS = ("uniform-length", "walk")

@@ -20,12 +20,14 @@ import pytest
 
 pytest.importorskip("jinja2")
 
-from benchmarks import figures
+from benchmarks.charts import Axis, percent_texts, plain_texts
 from benchmarks.report import render_html, render_markdown, write_report
+from benchmarks.search_figures import reward_figure
+from benchmarks.winner_figures import network_figure
 from emnas_gym.analytic import AnalyticEvaluator
-from emnas_gym.drawing import describe
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
+from emnas_gym.rendering.boxes import describe
 from emnas_gym.space import sample_tokens
 
 HOSTILE = "<script>alert('x')</script>&\"'|`=1+1"
@@ -350,7 +352,7 @@ def test_failed_and_impossible_values(summary: dict[str, Any]) -> None:
 
 def test_nothing_measured_at_all(summary: dict[str, Any]) -> None:
     summary |= {"curve": [None], "points": [], "random": {}}
-    assert figures.reward_figure(summary) is None
+    assert reward_figure(summary) is None
     assert Page(render_html(summary)).all("figure")
 
 
@@ -371,7 +373,7 @@ def test_every_layer_is_drawn(summary: dict[str, Any]) -> None:
     tokens = (22, 8, 34, 23, 32, 43, 12, 24, 31, 11, 10, 13, 35, 19, 45, 14)
     tokens += (29, 21, 15, 18, 47, 4, 9, 44, 18, 48, 24, 26, 14, 5, 17, 49)
     summary["best"]["graph"] = describe(problem.space.architecture(tokens).graph(problem.task))
-    figure = figures.network_figure(summary)
+    figure = network_figure(summary)
     assert figure is not None
     count = len(summary["best"]["graph"])
     for layout in figure.layouts:
@@ -382,12 +384,12 @@ def test_every_layer_is_drawn(summary: dict[str, Any]) -> None:
 
 
 def test_axes() -> None:
-    axis = figures.Axis(0.2, 1.0, 0, 100)
+    axis = Axis(0.2, 1.0, 0, 100)
     assert axis(0.2) == 0 and axis(1.0) == 100 and axis(0.6) == pytest.approx(50)
     assert axis.ticks(4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert figures.Axis(0.9, 60, 0, 1, log=True).ticks(5) == pytest.approx([1, 2, 5, 10, 20, 50])
-    assert figures.plain_texts([0.9, 0.925, 0.95]) == ["0.900", "0.925", "0.950"]
-    assert figures.percent_texts([0.5, 0.75]) == ["50 %", "75 %"]
+    assert Axis(0.9, 60, 0, 1, log=True).ticks(5) == pytest.approx([1, 2, 5, 10, 20, 50])
+    assert plain_texts([0.9, 0.925, 0.95]) == ["0.900", "0.925", "0.950"]
+    assert percent_texts([0.5, 0.75]) == ["50 %", "75 %"]
 
 
 def test_markdown(summary: dict[str, Any]) -> None:

@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
-from emnas_gym import costs, rendering
+from emnas_gym import costs
 from emnas_gym.analytic import AnalyticEvaluator
-from emnas_gym.drawing import Box, Gauge, boxes, describe, gauges, mix, quantity, round_up
 from emnas_gym.graph import GraphBuilder
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
-from emnas_gym.rendering import HumanView, make_scene, partial_graph, render_ansi, render_rgb, spent
+from emnas_gym.rendering import HumanView, make_scene, render_ansi, render_rgb
+from emnas_gym.rendering.boxes import Box, boxes, describe
+from emnas_gym.rendering.canvas import mix
+from emnas_gym.rendering.gauges import Gauge, gauges, quantity, round_up
+from emnas_gym.rendering.scene import Scene, partial_graph, spent
+from emnas_gym.rendering.window import _open_window
 from emnas_gym.tasks import Task
 
 TOKENS = (319, 112, 343, 1, 30, 381, 373, 382)  # ends in dropout, dense, output
@@ -160,7 +164,7 @@ def test_without_a_display_frames_are_written_and_said_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     image = pytest.importorskip("matplotlib.image")
-    monkeypatch.setattr(rendering, "_open_window", lambda: None)
+    monkeypatch.setattr("emnas_gym.rendering.window._open_window", lambda: None)
     view = HumanView(tmp_path / "frames")
     for placed in range(3):
         view.show(make_scene(problem, TOKENS[:placed]))
@@ -178,14 +182,14 @@ def test_no_display_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert rendering._open_window() is None
+    assert _open_window() is None
 
 
 def test_a_backend_without_windows_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("agg")
     monkeypatch.setenv("DISPLAY", ":0")
-    assert rendering._open_window() is None
+    assert _open_window() is None
     assert pyplot.get_fignums() == []
 
 
@@ -211,7 +215,7 @@ def test_a_window_is_updated_and_closed(
 ) -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot")
     window, closed = FakeWindow(), []
-    monkeypatch.setattr(rendering, "_open_window", lambda: window)
+    monkeypatch.setattr("emnas_gym.rendering.window._open_window", lambda: window)
     monkeypatch.setattr(pyplot, "fignum_exists", lambda number: not closed)
     monkeypatch.setattr(pyplot, "close", closed.append)
     view = HumanView(tmp_path)
@@ -247,7 +251,7 @@ def test_boxes_of_a_branching_graph(problem: Problem) -> None:
     assert [b.label for b in drawn] == ["input", "conv", "conv", "join"]
     assert drawn[2].activation == "bn" and drawn[3].reads == (1, 2)
     pytest.importorskip("matplotlib")
-    render_rgb(rendering.Scene(problem, (), builder.build()))
+    render_rgb(Scene(problem, (), builder.build()))
 
 
 def test_a_box_follows_the_shape_of_its_map() -> None:
@@ -303,6 +307,8 @@ def test_round_numbers_and_colours() -> None:
 
 
 def test_importing_the_module_needs_no_matplotlib() -> None:
-    module = importlib.import_module("emnas_gym.rendering")
-    source = Path(str(module.__file__)).read_text(encoding="utf-8")
-    assert not re.search(r"^(import|from) matplotlib", source, re.MULTILINE)
+    folder = Path(str(importlib.import_module("emnas_gym.rendering").__file__)).parent
+    sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
+    assert len(sources) > 5
+    for source in sources:
+        assert not re.search(r"^(import|from) matplotlib", source, re.MULTILINE)
