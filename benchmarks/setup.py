@@ -18,7 +18,7 @@ from predictors.datasets import Dataset, load
 from predictors.trained import TrainedEvaluator
 from predictors.training import Recipe
 
-SHORT = Recipe(epochs=8)  # of a search that trains every candidate; winners get the full recipe
+SHORT = Recipe(epochs=8, attempts=1)  # of every candidate; winners get the full recipe
 
 
 @dataclass(frozen=True)

@@ -121,47 +121,56 @@ class Automaton:
     def _moves(
         self, index: dict[State, int], depth: list[int], state: int
     ) -> tuple[NDArray[np.int64], Costs]:
+        """Where every token leads from a state, and what it costs."""
         shape, mode = self.states[state]
-        size = self.grammar.num_tokens + 1
-        row = np.full(size, -2, dtype=np.int64)
-        price = np.zeros((size, COLUMNS), dtype=np.int64)
-        for token, canonical in enumerate(self.grammar.canonical_token):
-            if token == 0:
-                continue
-            if 0 < canonical < token:
-                row[token], price[token] = row[canonical], price[canonical]
+        tokens = self._allowed(mode, last=depth[state] >= self.max_layers - 1)
+        row = np.full(self.grammar.num_tokens + 1, -2, dtype=np.int64)
+        price = np.zeros((len(row), COLUMNS), dtype=np.int64)
+        reached = {token: self._lower(shape, token, price) for token in tokens}
+        fits = self.limits.allow(join_costs(self.base, price))
+        for token, after in reached.items():
+            if after is None or not fits[token]:
                 continue
             kind = self.grammar.spec(token).kind
-            if not (
-                kind in self.grammar.first if mode is None else self.grammar.allows(mode, kind)
-            ):
-                continue
-            if kind != "output" and depth[state] >= self.max_layers - 1:
-                continue
-            lowered = self._lower(shape, token)
-            if lowered is None:
-                continue
-            reached, price[token] = lowered
             if kind == "output":
                 row[token] = -1
                 continue
-            target: State = (reached, self.grammar.next_mode(mode or frozenset(), kind))
+            target: State = (after, self.grammar.next_mode(mode or frozenset(), kind))
             if target not in index:
                 index[target] = len(self.states)
                 self.states.append(target)
                 depth.append(depth[state] + 1)
             row[token] = index[target]
+        canonical = np.array(self.grammar.canonical_token)
+        twins = np.flatnonzero((canonical > 0) & (canonical < np.arange(len(canonical))))
+        row[twins], price[twins] = row[canonical[twins]], price[canonical[twins]]
         return row, price
 
-    def _lower(self, shape: Shape, token: int) -> tuple[Shape, Costs] | None:
-        """Shape and costs of one layer on a shape; None if it does not build or fit."""
+    def _allowed(self, mode: Mode | None, last: bool) -> list[int]:
+        """Canonical tokens that the rules allow; only the output as the last one."""
+        grammar = self.grammar
+        kinds = {spec.kind for spec in grammar.specs}
+        if mode is None:
+            kinds &= set(grammar.first)
+        else:
+            kinds = {kind for kind in kinds if grammar.allows(mode, kind)}
+        if last:
+            kinds &= {"output"}
+        return [
+            token
+            for token in range(1, grammar.num_tokens + 1)
+            if grammar.canonical_token[token] in (0, token) and grammar.spec(token).kind in kinds
+        ]
+
+    def _lower(self, shape: Shape, token: int, price: Costs) -> Shape | None:
+        """Shape after one layer on a shape, its costs put into ``price``; None if it does not."""
         builder = GraphBuilder(shape)
         try:
             self.grammar.spec(token).lower(builder, self.task.classes)
         except ShapeError:
             return None
-        price = layer_costs(builder.build())
-        return (builder.shape, price) if self.limits.allow(join_costs(self.base, price)) else None
+        price[token] = layer_costs(builder.build())
+        return builder.shape
 
     def _completions(self) -> list[list[Costs]]:
         """For r = 0, 1, … tokens left: the Pareto-minimal costs of finishing from each state."""
