@@ -1,0 +1,78 @@
+"""Running a suite from its command line: interrupted, resumed, and the table that it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SUITE = """
+name = "mine"
+env = "EmNAS-v0"
+evaluations = 300
+seeds = 2
+baseline = "random"
+verify_seeds = 1
+
+[[agents]]
+label = "random"
+agent = "random"
+
+[[agents]]
+label = "evolution"
+agent = "evolution"
+options = { population = 20 }
+"""
+FROM_RUNS = ("best", "mean", "distinct", "verified", "p_vs_random")
+
+
+def _start(suite: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", str(out), "--json"]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def _finish(suite: Path, out: Path) -> dict[str, Any]:
+    process = _start(suite, out)
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    result: dict[str, Any] = json.loads(printed)
+    return result
+
+
+def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  # E8
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE, encoding="utf-8")
+    process = _start(suite, tmp_path / "cut")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((tmp_path / "cut").rglob("run.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").rglob("run.json")}
+    resumed, whole = _finish(suite, tmp_path / "cut"), _finish(suite, tmp_path / "whole")
+    assert kept
+    assert all(p.stat().st_mtime_ns == then for p, then in kept.items()), "done twice"
+    for label in ("random", "evolution"):
+        for key in FROM_RUNS:
+            assert resumed["agents"][label][key] == whole["agents"][label][key], (label, key)
+    assert len(resumed["agents"]["evolution"]["verified"]) == 2
+    assert resumed["correlation_predicted_verified"]["n"] == 4
