@@ -15,3 +15,23 @@ class ModelFileError(EmNASError, ValueError):
 
 class CompilerError(EmNASError, RuntimeError):
     """An NPU compiler that refused its configuration or its model."""
+
+
+class DeviceError(EmNASError, RuntimeError):
+    """A device that could not do what it was asked to."""
+
+
+class DeviceLost(DeviceError):
+    """The connection broke: unplugged, powered off, or the other end was closed."""
+
+
+class DeviceTimeout(DeviceError):
+    """No answer within the deadline, though the connection stands."""
+
+
+class ProtocolError(DeviceError):
+    """An answer that the protocol does not allow: another version, a size beyond all bounds."""
+
+
+class DeviceRefused(DeviceError):
+    """The device understood and said no; the message is in its own words."""
