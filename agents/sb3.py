@@ -27,7 +27,10 @@ from emnas_gym.problem import Problem
 
 @dataclass(frozen=True)
 class ActorCriticConfig(Config):
-    """Hyperparameters that all three have. An episode has one reward at its end: gamma is 1."""
+    """Hyperparameters that all three have. An episode has one reward at its end: gamma is 1.
+
+    Tuned on seeds from 100 on; the tables of the README have the seeds from 0 on.
+    """
 
     envs: int = 8
     """Environments played in turn."""
@@ -35,16 +38,16 @@ class ActorCriticConfig(Config):
     steps: int = 32
     """Steps in each environment before an update."""
 
-    learning_rate: float = 0.002
+    learning_rate: float = 0.003
     """Step size of the optimizer."""
 
-    entropy: float = 0.02
+    entropy: float = 0.01
     """Weight of the entropy bonus."""
 
     gae_lambda: float = 0.95
     """λ of generalised advantage estimation; 1 takes the whole return."""
 
-    hidden: int = 64
+    hidden: int = 128
     """Width of the two hidden layers of actor and critic."""
 
     width: int = 16
@@ -93,6 +96,15 @@ class A2CConfig(ActorCriticConfig):
 
     steps: int = 8
     """Steps in each environment before an update."""
+
+    learning_rate: float = 0.002
+    """Step size of the optimizer."""
+
+    entropy: float = 0.02
+    """Weight of the entropy bonus."""
+
+    hidden: int = 64
+    """Width of the two hidden layers of actor and critic."""
 
 
 class ActorCriticAgent(Agent):
