@@ -345,8 +345,8 @@ class Automaton:
         """Least RAM of all networks, from the Pareto-minimal costs where RAM alone matters."""
         only_ram = Budgets(ram_bytes=UNLIMITED - 1)
         table = automaton(self.grammar, self.task, only_ram, self.min_layers, self.max_layers)
-        every = np.concatenate([f[0] for f in table._exact[self.min_layers :] if len(f[0])])
-        return int(ram_of(join_costs(table.base, every)).min())
+        whole = table.options(0, self.min_layers - 1, self.max_layers - 1).least
+        return int(ram_of(join_costs(table.base, whole)).min())
 
 
 @lru_cache(maxsize=32)
