@@ -12,7 +12,7 @@ endif
 
 # What `make search` searches; any of them can be given: make search TASK=photos DEVICE=stm32f746zg
 ENV ?= EmNAS-v0
-AGENT ?= reinforce
+AGENT ?=
 EVALUATIONS ?=
 TASK ?=
 DEVICE ?=
@@ -23,8 +23,8 @@ OUT ?= $(if $(TASK),runs/$(notdir $(patsubst %/,%,$(TASK))),runs/first)
 .PHONY: search test check test-all bench format lint types install clean
 
 search: $(STAMP)  ## search, verify the winners by real training, export the best, write the report
-	$(BIN)/python -m benchmarks search --env $(ENV) --agent $(AGENT) --seed $(SEED) \
-	  --verify $(VERIFY) --out $(OUT) $(if $(EVALUATIONS),--evaluations $(EVALUATIONS)) \
+	$(BIN)/python -m benchmarks search --env $(ENV) --seed $(SEED) --verify $(VERIFY) --out $(OUT) \
+	  $(if $(AGENT),--agent $(AGENT)) $(if $(EVALUATIONS),--evaluations $(EVALUATIONS)) \
 	  $(if $(TASK),--task $(TASK)) $(if $(DEVICE),--device $(DEVICE))
 
 test: $(STAMP)  ## the tests, under ten minutes on two cores
