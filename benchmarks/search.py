@@ -190,7 +190,7 @@ def _describe(setup: Setup, row: Row) -> dict[str, Any]:
         "reward": reward,
         "terms": terms,
         "measurement": row.result.to_json(),
-        "graph": describe(architecture.graph(setup.problem.task).deployed()),
+        "graph": describe(architecture.graph(setup.problem.task)),
     }
 
 
