@@ -241,7 +241,7 @@ def _at_chance() -> list[tuple[int, ...]]:
 def test_networks_at_chance_are_hopeless_not_unlucky() -> None:  # D1
     """Of those at chance at most a tenth exceed 2 × chance with five times the epochs.
 
-    One long training, that is: with three long attempts more of them had luck at last, 5 of 40.
+    One long training, that is: 1 of 40 did. With three long attempts 5 had luck at last.
     """
     space, stuck = load_space("emnas-382"), _at_chance()
     assert len(stuck) > 10
