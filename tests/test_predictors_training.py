@@ -226,28 +226,25 @@ def test_what_learned_nothing_begins_again_and_what_learned_does_not() -> None:
 
 # ------------------------------------------------------------------------------------------ slow
 
-CHANCE = 1.1 / 10  # whatever the image, one answer: its share of the digits is near 1/10
+CHANCE = 0.1
 WANTED = 40
 
 
 def _at_chance() -> list[tuple[int, ...]]:
     """Networks of the committed table that the recipe leaves at chance, in the order of drawing."""
     trainings = unpack(packed_path("emnas-382", "digits")).trainings
-    stuck = [row.tokens for row in trainings if row.seed == 0 and row.curve[-1] <= CHANCE]
+    stuck = [row.tokens for row in trainings if row.seed == 0 and row.curve[-1] <= 1.2 * CHANCE]
     return stuck[:WANTED]
 
 
 @pytest.mark.slow
 def test_networks_at_chance_are_hopeless_not_unlucky() -> None:  # D1
-    """Of those at chance at most a tenth exceed 2 × chance with five times the epochs.
-
-    One long training, that is: 1 of 40 did. With three long attempts 5 had luck at last.
-    """
+    """Of those at chance at most a tenth exceed 2 × chance with five times the epochs."""
     space, stuck = load_space("emnas-382"), _at_chance()
     assert len(stuck) > 10
-    longer = Recipe(epochs=5 * Recipe.epochs, attempts=1)
-    accuracies = [
-        train(space.build(tokens, DIGITS), digits(), 0, longer).valid_accuracy for tokens in stuck
-    ]
-    saved = sum(accuracy > 2 / DIGITS.classes for accuracy in accuracies)
+    longer = Recipe(epochs=5 * Recipe.epochs)
+    saved = 0
+    for tokens in stuck:
+        result = train(space.build(tokens, DIGITS), digits(), 1, longer)
+        saved += result.valid_accuracy > 2 * CHANCE
     assert saved <= max(len(stuck) // 10, 1), f"{saved} of {len(stuck)}"
