@@ -74,3 +74,20 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             options[name.strip()] = value.strip()
     return options
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    """Reads ``name=number`` pairs, limits of budgets.
+
+    Raises:
+        OptionError: If a pair is not of this form.
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limits[name.strip()] = float(value) if "." in value else int(value)
+        except ValueError as error:
+            message = f"--budget {text!r}: expected name=number, e.g. ram_bytes=8192"
+            raise OptionError(message) from error
+    return limits

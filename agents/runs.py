@@ -29,7 +29,7 @@ class Plan:
 
     Attributes:
         env: Registered id.
-        task: Name, or path of the user's own images.
+        task: Name, path of the user's own images, or object.
         device: Name of the board.
         budgets: Limits that differ.
         reward: Name.
@@ -37,7 +37,7 @@ class Plan:
     """
 
     env: str = "EmNAS-v0"
-    task: str | None = None
+    task: str | Task | None = None
     device: str | None = None
     budgets: Mapping[str, float] = field(default_factory=dict)
     reward: str | None = None
@@ -52,8 +52,8 @@ class Plan:
             UnknownName: If a name is unknown.
             InfeasibleBudgets: If no network fits.
         """
-        registered = _registered(self.env)
-        keywords = {key: registered[key] for key in _OF_A_PROBLEM if key in registered}
+        known = registered(self.env)
+        keywords = {key: known[key] for key in _OF_A_PROBLEM if key in known}
         if self.task is not None or self.device is not None:
             keywords.pop("budgets", None)
         changes = {"task": self.task, "device": self.device, "reward": self.reward}
@@ -71,9 +71,9 @@ class Plan:
         """The evaluator; images of the user's own are trained on, as no surrogate knows them."""
         if self.evaluator is not None:
             return self.evaluator
-        if self.task is not None and self.task not in TASKS:
+        if self.task is not None and getattr(self.task, "name", self.task) not in TASKS:
             return "trained"
-        return str(_registered(self.env).get("evaluator", "surrogate"))
+        return str(registered(self.env).get("evaluator", "surrogate"))
 
 
 def open_ledger(
@@ -123,7 +123,12 @@ def make_agent(name: str, logdir: Path | None = None, /, **options: Any) -> Agen
     return found.with_options(logdir, **options)
 
 
-def _registered(env: str) -> dict[str, Any]:
+def registered(env: str) -> dict[str, Any]:
+    """The keywords of a registered environment.
+
+    Raises:
+        UnknownName: If there is no such id of ours.
+    """
     ours = [
         spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("emnas_gym.")
     ]

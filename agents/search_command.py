@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.base import Agent
-from agents.options import parse_options
+from agents.options import parse_limits, parse_options
 from agents.runs import Plan, make_agent, open_ledger
 from emnas_gym.door import print_json
-from emnas_gym.errors import EmNASError, EvaluationError
+from emnas_gym.errors import EvaluationError
 from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 
@@ -86,23 +86,6 @@ def search(
         print_json(summary)
     else:
         _show(summary)
-
-
-def parse_limits(texts: list[str]) -> dict[str, float]:
-    """Reads ``name=number`` pairs.
-
-    Raises:
-        EmNASError: If a pair is not of this form.
-    """
-    limits = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            limits[name.strip()] = float(value) if "." in value else int(value)
-        except ValueError as error:
-            message = f"--budget {text!r}: expected name=number, e.g. ram_bytes=8192"
-            raise EmNASError(message) from error
-    return limits
 
 
 class _Bar:

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from agents.options import parse_limits, parse_options
 from benchmarks.report import write_report
 from benchmarks.search import SearchOptions, headline, run_search
-from benchmarks.setup import make_setup, parse_limits
+from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
@@ -65,7 +66,7 @@ def search(
         list[str] | None, typer.Option(help="Limit, e.g. ram_bytes=8192; can be repeated.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="Hyperparameter of the agent, e.g. batch_size=16.")
+        list[str] | None, typer.Option(help="Hyperparameter of the agent, e.g. batch=32.")
     ] = None,
     image_size: Annotated[int, typer.Option(help="Side of pictures of a folder.", min=8)] = 32,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log.")] = True,
@@ -126,21 +127,3 @@ def report(
     except (OSError, ValueError) as error:
         raise EmNASError(f"{path}: no summary of a finished search: {error}") from error
     console.print(f"report: {write_report(summary, folder)}")
-
-
-def parse_options(texts: list[str]) -> dict[str, Any]:
-    """Reads ``name=value`` pairs; values are JSON where they can be, else texts.
-
-    Raises:
-        EmNASError: If a pair has no value.
-    """
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise EmNASError(f"--option {text!r}: expected name=value")
-        try:
-            options[name.strip()] = json.loads(value)
-        except ValueError:
-            options[name.strip()] = value
-    return options

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium as gym
-
-import emnas_gym  # noqa: F401  registers the environments
-from emnas_gym.errors import DatasetError, EmNASError, UnknownName
+from agents.runs import Plan, registered
+from emnas_gym.errors import DatasetError
 from emnas_gym.evaluator import Evaluator
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator
@@ -86,7 +83,7 @@ def make_setup(
         device: Name of the board.
         evaluator: Name or import string.
         reward: Name.
-        budgets: Limits by name.
+        budgets: Limits by name that differ from those of the environment or device.
         image_size: Height and width for pictures of a folder.
 
     Raises:
@@ -94,49 +91,8 @@ def make_setup(
         DatasetError: If images cannot be used.
         InfeasibleBudgets: If no network fits.
     """
-    keywords = registered(env)
-    if task is not None or device is not None:
-        keywords.pop("budgets", None)
-    data = None
-    if task is None:
-        task = str(keywords["task"])
-    if task not in TASKS or TASKS[task].has_images:
-        data = load(task, image_size)
-    changes = {"device": device, "reward": reward, "budgets": budgets}
-    keywords |= {name: value for name, value in changes.items() if value is not None}
-    keywords["task"] = data.task if data is not None else task
-    if evaluator is None:
-        evaluator = "surrogate" if task in TASKS else "trained"
-    problem = Problem.make(**keywords)
-    _ = problem.automaton  # budgets that nothing fits are an error now, not after the first hour
-    return Setup(env, problem, evaluator, data)
-
-
-def registered(env: str) -> dict[str, Any]:
-    """The keywords of a registered environment.
-
-    Raises:
-        UnknownName: If there is no such id of ours.
-    """
-    ours = [name for name in gym.registry if name.startswith("EmNAS")]
-    if env not in ours:
-        raise UnknownName("environment", env, ours)
-    return dict(gym.spec(env).kwargs)
-
-
-def parse_limits(texts: list[str]) -> dict[str, float] | None:
-    """Reads ``name=number`` pairs.
-
-    Raises:
-        EmNASError: If a pair is not of this form.
-    """
-    limits = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            limits[name.strip()] = float(value) if "." in value else int(value)
-        except ValueError as error:
-            raise EmNASError(
-                f"--budget {text!r}: expected name=number, e.g. ram_bytes=8192"
-            ) from error
-    return limits or None
+    name = str(registered(env)["task"]) if task is None else task
+    data = load(name, image_size) if name not in TASKS or TASKS[name].has_images else None
+    asked = data.task if task is not None and data is not None else task
+    plan = Plan(env, asked, device, budgets or {}, reward, evaluator)
+    return Setup(env, plan.problem(), plan.evaluator_name(), data)

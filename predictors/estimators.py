@@ -68,12 +68,12 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             torch.manual_seed(self.seed)
             weights, biases = self._train(standard, link(self.link, y))
         self.ensemble_ = Ensemble(
-            centre=_rounded(centre),
-            scale=_rounded(scale),
-            low=_rounded(standard.min(axis=0)),
-            high=_rounded(standard.max(axis=0)),
-            weights=tuple(_rounded(w.detach().numpy()) for w in weights),
-            biases=tuple(_rounded(b.detach().numpy()) for b in biases),
+            centre=rounded(centre),
+            scale=rounded(scale),
+            low=rounded(standard.min(axis=0)),
+            high=rounded(standard.max(axis=0)),
+            weights=tuple(rounded(w.detach().numpy()) for w in weights),
+            biases=tuple(rounded(b.detach().numpy()) for b in biases),
             link=self.link,
         )
         return self
@@ -123,6 +123,6 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return hidden[:, :, 0]
 
 
-def _rounded(values: NDArray[Any]) -> Array:
+def rounded(values: NDArray[Any]) -> Array:
     """Float32 as it is stored, in the float64 in which it is used."""
     return values.astype(np.float32).astype(np.float64)

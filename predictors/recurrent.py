@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from emnas_gym.features import lengths_of
 from emnas_gym.surrogate_models import link
 from emnas_gym.surrogate_recurrent import RecurrentEnsemble
+from predictors.estimators import rounded
 from predictors.training import one_thread
 
 Array = NDArray[np.float64]
@@ -80,10 +81,10 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         arrays = [member.arrays(float(middle), float(spread)) for member in members]
         stacked = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
         self.ensemble_ = RecurrentEnsemble(
-            centre=_rounded(centre),
-            scale=_rounded(scale),
+            centre=rounded(centre),
+            scale=rounded(scale),
             link=self.link,
-            **{name: _rounded(values) for name, values in stacked.items()},
+            **{name: rounded(values) for name, values in stacked.items()},
         )
         return self
 
@@ -145,8 +146,3 @@ class _Member(nn.Module):
             "out": values["out.weight"].T * spread,
             "out_bias": values["out.bias"][None] * spread + middle,
         }
-
-
-def _rounded(values: NDArray[Any]) -> Array:
-    """Float32 as it is stored, in the float64 in which it is used."""
-    return values.astype(np.float32).astype(np.float64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import pytest
 
 from agents.base import Agent, Config, OptionError
-from agents.options import describe_options, parse_options
+from agents.options import describe_options, parse_limits, parse_options
 from agents.runs import Plan, make_agent
 from emnas_gym.errors import EmNASError, InfeasibleBudgets, UnknownName
 from emnas_gym.registry import TABLES
@@ -96,3 +96,14 @@ def test_a_plan_that_cannot_be_is_refused() -> None:
         Plan(budgets={"ram_bytes": 10}).problem()
     with pytest.raises(UnknownName):
         Plan(device="stm32f4").problem()
+
+
+def test_limits_of_the_command_line() -> None:
+    assert parse_limits([]) == {}
+    assert parse_limits(["ram_bytes=8192", " latency_ms = 2.5"]) == {
+        "ram_bytes": 8192,
+        "latency_ms": 2.5,
+    }
+    for text in ("ram_bytes", "ram_bytes=", "ram_bytes=8k", "=", "ram_bytes=nan"):
+        with pytest.raises(EmNASError, match="expected name=number"):
+            parse_limits([text])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import BUDGETS, TINY, ByTokens
 
-from benchmarks.setup import Setup, make_setup, parse_limits, registered
+from agents.runs import registered
+from benchmarks.setup import Setup, make_setup
 from benchmarks.statistics import holm, p_greater
 from benchmarks.suite import Entry, Suite, load_suite
 from benchmarks.suite_run import Run
@@ -275,6 +276,13 @@ def test_with_a_device_of_the_users_own_its_memory_is_the_budget() -> None:
     assert setup.problem.budgets == setup.problem.device.budgets
 
 
+def test_a_limit_of_the_users_own_leaves_the_others() -> None:
+    setup = make_setup(budgets={"ram_bytes": 6000})
+    assert setup.problem.budgets.to_json() == {"ram_bytes": 6000, "flash_bytes": 32768}
+    board = make_setup(device="nrf5340", budgets={"ram_bytes": 6000}).problem
+    assert board.budgets.flash_bytes == board.device.budgets.flash_bytes
+
+
 def test_images_of_the_users_own_are_really_trained_on(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (40, 10, 10, 1), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(40) % 2)
@@ -295,14 +303,3 @@ def test_setups_that_cannot_be(tmp_path: Path) -> None:
         make_setup(budgets={"ram_bytes": 300})
     with pytest.raises(DatasetError, match="run with --verify 0, or give --task a folder"):
         Setup("EmNASMobile-v0", Problem.make(TINY, "grasp"), "surrogate", None).images()
-
-
-def test_limits_of_the_command_line() -> None:
-    assert parse_limits([]) is None
-    assert parse_limits(["ram_bytes=8192", " latency_ms = 2.5"]) == {
-        "ram_bytes": 8192,
-        "latency_ms": 2.5,
-    }
-    for text in ("ram_bytes", "ram_bytes=", "ram_bytes=8k", "=", "ram_bytes=nan"):
-        with pytest.raises(EmNASError, match="expected name=number"):
-            parse_limits([text])
