@@ -12,7 +12,7 @@ from emnas_gym.budgets import Budgets
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator, names, resolve
 from emnas_gym.space import SearchSpace, load_space
-from emnas_gym.tasks import DIGITS
+from emnas_gym.tasks import DIGITS, GRASP
 from emnas_gym.testing import check_agent, check_evaluator, check_search_space
 
 K210 = {"task": "grasp", "device": "sipeed-maix-bit"}
@@ -75,5 +75,6 @@ def test_spaces(space: SearchSpace, mobile: SearchSpace, tiny: SearchSpace) -> N
     check_search_space(space, DIGITS, Budgets(ram_bytes=8192, flash_bytes=32768), samples=10)
     check_search_space(space, samples=5)
     check_search_space(mobile, samples=3)
+    check_search_space(mobile, GRASP, samples=3)
     check_search_space(tiny)
     assert load_space("emnas-382") == space

@@ -214,14 +214,19 @@ UNLUCKY = (297, 340, 246, 192, 382)  # four strided depthwise layers: one pixel 
 
 def test_what_learned_nothing_begins_again_and_what_learned_does_not() -> None:
     """A network that learns has the same bits however many attempts it may have."""
-    once, thrice = Recipe(epochs=2, attempts=1), Recipe(epochs=2)
-    stuck = [train(_graph(UNLUCKY), _few(), 0, recipe) for recipe in (once, thrice)]
-    assert [result.images for result in stuck] == [600, 1800]
+    once, often = Recipe(epochs=2, attempts=1), Recipe(epochs=2)
+    stuck = [train(_graph(UNLUCKY), _few(), 0, recipe) for recipe in (once, often)]
+    assert [result.images for result in stuck] == [600, 3000]
     assert stuck[1].train_loss[-1] <= stuck[0].train_loss[-1]
-    learns = [train(_graph(), digits(), 0, recipe) for recipe in (once, thrice)]
+    learns = [train(_graph(), digits(), 0, recipe) for recipe in (once, often)]
     assert learns[0].images == learns[1].images
     assert _digest(learns[0]) == _digest(learns[1])
-    assert _digest(stuck[1]) == _digest(train(_graph(UNLUCKY), _few(), 0, thrice))
+    assert _digest(stuck[1]) == _digest(train(_graph(UNLUCKY), _few(), 0, often))
+
+
+def test_the_last_attempts_learn_slower() -> None:
+    rates = [Recipe(learning_rate=0.01).rate(attempt) for attempt in range(Recipe.attempts)]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.003, 0.0009])
 
 
 # ------------------------------------------------------------------------------------------ slow
