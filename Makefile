@@ -20,7 +20,7 @@ SEED ?= 0
 VERIFY ?= 5
 OUT ?= $(if $(TASK),runs/$(notdir $(patsubst %/,%,$(TASK))),runs/first)
 
-.PHONY: search test check test-all bench format lint types install clean
+.PHONY: search test check test-all bench firmware format lint types install clean
 
 search: $(STAMP)  ## search, verify the winners by real training, export the best, write the report
 	$(BIN)/python -m benchmarks search --env $(ENV) --seed $(SEED) --verify $(VERIFY) --out $(OUT) \
@@ -49,6 +49,9 @@ format: $(STAMP)
 bench: $(STAMP)  ## every number of README and docs, resumable
 	$(BIN)/python -m predictors evaluate --json > docs/predictors.json
 	$(BIN)/python -m benchmarks run first --json > docs/first.json
+
+firmware: $(STAMP)  ## the committed firmware of the emulated boards, built again (gcc-arm-none-eabi)
+	$(BIN)/python -m hardware firmware
 
 install: $(STAMP)
 

@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "trained": "predictors.trained:TrainedEvaluator",
         "host": "hardware.host:HostEvaluator",
         "npu": "hardware.npu:NpuEvaluator",
+        "emulated": "hardware.emulated:EmulatedEvaluator",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",

@@ -1,9 +1,12 @@
-"""The door of `hardware`: devices and doctor here, export and measure in `model_commands`."""
+"""The door of `hardware`: devices, doctor and firmware here, the rest in `model_commands`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 
 from emnas_gym.devices import Device, devices
@@ -11,6 +14,8 @@ from emnas_gym.door import print_json
 from hardware import model_commands
 from hardware.application import Json, app, console, table_of
 from hardware.doctor import examine
+from hardware.emulator import BOARDS, PREBUILT
+from hardware.firmware_builder import build_board
 from hardware.npu_compiler import CONFIGS
 
 __all__ = ["app", "model_commands"]
@@ -49,6 +54,16 @@ def doctor_command(as_json: Json = False) -> None:
         version = finding.version or "missing"
         table.add_row(finding.name, version, works, finding.purpose, escape(advice))
     console.print(table)
+
+
+@app.command("firmware")
+def firmware_command(
+    out: Annotated[Path, typer.Option(help="Folder for the ELF files.")] = PREBUILT,
+) -> None:
+    """Compiles our firmware for the emulated boards; the same sources make the same bytes."""
+    out.mkdir(parents=True, exist_ok=True)
+    for board in BOARDS.values():
+        console.print(str(build_board(board, out / f"{board.machine}.elf")), soft_wrap=True)
 
 
 def _kib(size: int | None) -> str:

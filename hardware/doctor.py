@@ -45,7 +45,7 @@ PACKAGES = {  # distribution -> purpose, how to get it
     "tflite-micro": ("referee of memory plans in tests", "pip install --pre tflite-micro"),
 }
 PROGRAMS = {
-    "gcc": ("C headers in tests", "apt-get install gcc"),
+    "gcc": ("firmware for this machine", "apt-get install gcc"),
     "arm-none-eabi-gcc": ("firmware for Cortex-M", "apt-get install gcc-arm-none-eabi"),
     "qemu-system-arm": ("emulated Cortex-M boards", "apt-get install qemu-system-arm"),
 }

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from hardware.firmware_builder import build_native
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -138,10 +140,4 @@ class FaultyLine:
 
 def compiled(folder: Path, *flags: str) -> list[str]:
     """Compiles the firmware for this machine and returns the command that runs it."""
-    sources = sorted((Path(__file__).parents[1] / "hardware" / "firmware").glob("*.c"))
-    program = folder / "emnas-agent"
-    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-    subprocess.run(
-        [*command, "-O1", *flags, *map(str, sources), "-o", str(program)], check=True, timeout=120
-    )
-    return [str(program)]
+    return [str(build_native(folder / "emnas-agent", *flags, optimise="-O1"))]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outside_programs import needs_program
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.budgets import Budgets
@@ -23,9 +24,10 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "trained": [{}],
     "host": [{}],
     "npu": [{"device": "ethos-u55-128"}],
+    "emulated": [{}, {"device": "stm32f746zg"}],
 }
 CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
-NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor"}
+NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor", "emulated": "serial"}
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
@@ -52,6 +54,8 @@ def _networks(problem: Problem, count: int) -> list[Architecture]:
 def test_evaluator(name: str, options: dict[str, Any]) -> None:  # E10
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"needs {NEEDS[name]}")
+    if name == "emulated":
+        needs_program("qemu-system-arm")
     problem = Problem.make(**options)
     evaluator = resolve("evaluator", name).for_problem(problem)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from faulty_line import Faults, FaultyLine, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from outside_programs import needs_program
 
 from hardware.errors import (
     DeviceError,
@@ -47,8 +47,7 @@ CHECKED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    if shutil.which("gcc") is None:
-        pytest.skip("needs the package gcc")
+    needs_program("gcc")
     return compiled(tmp_path_factory.mktemp("firmware"), *CHECKED)
 
 
@@ -70,7 +69,7 @@ def test_a_device_says_who_it_is(line: FaultyLine) -> None:
         greeting = Remote(Session(port)).greeting
     assert greeting.name == "posix"
     assert greeting.max_payload == 1024
-    assert greeting.capacities == (2 << 20, 1 << 18, 1 << 16)
+    assert greeting.capacities == (16 << 20, 1 << 20, 1 << 18)
     assert greeting.ticks_per_second == 10**9
 
 
@@ -110,7 +109,7 @@ def test_the_device_says_no_in_its_own_words(line: FaultyLine) -> None:
         session = Session(port)
         remote = Remote(session)
         with pytest.raises(DeviceRefused, match="larger than the memory"):
-            remote.upload(INPUT, bytes((1 << 18) + 1))
+            remote.upload(INPUT, bytes((1 << 20) + 1))
         with pytest.raises(DeviceRefused, match="nothing whole"):
             remote.download(INPUT, 4)
         remote.upload(INPUT, b"four")

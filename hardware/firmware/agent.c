@@ -139,6 +139,107 @@ static void read_back(request *asked) {
   agree(asked->self, count);
 }
 
+/* Opens what lies in the model's slot. Returns NULL, or why it cannot run, in words. */
+static const char *open_network(agent *self) {
+  const agent_slot *slot = &self->slots[AGENT_MODEL];
+  if (!slot->whole) return "no model";
+  return model_open(&self->network, slot->bytes, slot->length, self->arena_bytes);
+}
+
+/* Whether a network and what it shall read are there; a refusal if not. */
+static bool ready(agent *self) {
+  const agent_slot *input = &self->slots[AGENT_INPUT];
+  const char *wrong = open_network(self);
+  if (wrong == NULL && (!input->whole || input->length != (uint32_t)self->network.input_bytes))
+    wrong = "no input of the model's size";
+  if (wrong == NULL && (uint32_t)self->network.output_bytes > self->slots[AGENT_OUTPUT].capacity)
+    wrong = "the model's output is larger than the memory for it";
+  if (wrong != NULL) refuse(self, wrong);
+  return wrong == NULL;
+}
+
+/* One inference; the network reads its input afresh, since the arena is used over again. */
+static uint64_t infer(agent *self, void (*after)(void *context, int32_t number)) {
+  const model *network = &self->network;
+  memcpy(self->arena + network->input, self->slots[AGENT_INPUT].bytes,
+         (size_t)network->input_bytes);
+  uint64_t start = self->since = self->ticks();
+  model_run(network, self->arena, after, self);
+  return self->ticks() - start;
+}
+
+static void keep_output(agent *self) {
+  agent_slot *slot = &self->slots[AGENT_OUTPUT];
+  slot->length = slot->received = (uint32_t)self->network.output_bytes;
+  memcpy(slot->bytes, self->arena + self->network.output, slot->length);
+  slot->crc = link_crc32(0, slot->bytes, slot->length);
+  slot->whole = true;
+}
+
+/* Says that the work goes on, so that the host waits; not more often than four times a second. */
+static void tell(agent *self) {
+  uint64_t now = self->ticks();
+  if (now - self->told < self->ticks_per_second / 4) return;
+  uint8_t line[LINK_ON_LINE];
+  link_frame frame = {AGENT_PROGRESS, self->last.seq, 0, NULL};
+  self->told = now;
+  self->send(line, link_pack(&frame, line));
+}
+
+static void run(request *asked) {
+  agent *self = asked->self;
+  if (asked->left != 4) {
+    refuse(self, "not a number of repeats and one of warm-ups");
+    return;
+  }
+  uint16_t repeats = link_get16(asked->at), warm_ups = link_get16(asked->at + 2);
+  if (repeats < 1 || repeats > AGENT_MOST_REPEATS || warm_ups > AGENT_MOST_REPEATS) {
+    refuse(self, "1 to 100 repeats after up to 100 warm-ups");
+    return;
+  }
+  if (!ready(self)) return;
+  self->told = self->ticks();
+  for (int i = 0; i < warm_ups; i++) {
+    infer(self, NULL);
+    tell(self);
+  }
+  for (size_t i = 0; i < repeats; i++) {
+    uint64_t took = infer(self, NULL);
+    link_put32(self->answer + 8 * i, (uint32_t)took);
+    link_put32(self->answer + 8 * i + 4, (uint32_t)(took >> 32));
+    tell(self);
+  }
+  keep_output(self);
+  agree(self, 8u * repeats);
+}
+
+static void note_operator(void *context, int32_t number) {
+  agent *self = context;
+  uint64_t now = self->ticks(), took = now - self->since;
+  link_put32(self->answer + 4 * number, took > UINT32_MAX ? UINT32_MAX : (uint32_t)took);
+  self->since = self->ticks();
+}
+
+static void profile(request *asked) {
+  agent *self = asked->self;
+  if (!ready(self)) return;
+  infer(self, note_operator);
+  keep_output(self);
+  agree(self, 4 * (size_t)self->network.operators);
+}
+
+static void report(request *asked) {
+  agent *self = asked->self;
+  bool there = open_network(self) == NULL;
+  link_put32(self->answer, self->arena_bytes);
+  link_put32(self->answer + 4, there ? (uint32_t)self->network.arena_bytes : 0);
+  link_put32(self->answer + 8, self->stack_used != NULL ? self->stack_used() : 0);
+  link_put32(self->answer + 12, there ? (uint32_t)self->network.operators : 0);
+  link_put32(self->answer + 16, there ? self->network.source : 0);
+  link_put32(self->answer + 20, self->firmware);
+  agree(self, 24);
+}
+
 static void handle(agent *self, const link_frame *frame) {
   if (self->answered && frame->kind == self->last.kind && frame->seq == self->last.seq &&
       frame->kind != AGENT_HELLO) { /* asked again: say it again, do nothing twice */
@@ -154,6 +255,9 @@ static void handle(agent *self, const link_frame *frame) {
     case AGENT_PUT: put(&asked); break;
     case AGENT_COMMIT: commit(&asked); break;
     case AGENT_READ: read_back(&asked); break;
+    case AGENT_RUN: run(&asked); break;
+    case AGENT_PROFILE: profile(&asked); break;
+    case AGENT_REPORT: report(&asked); break;
     default: refuse(self, "there is no such request"); break;
   }
 }

@@ -1,4 +1,4 @@
-"""What a framed device can be asked: who it is, and to take, check and give back bytes."""
+"""What a framed device can be asked: who it is, to take and give back bytes, to run and time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from hardware.link.session import Session
 
 MAGIC, VERSION = b"EMNS", 1
 HELLO, BEGIN, PUT, COMMIT, READ = 0x01, 0x02, 0x03, 0x04, 0x05
+RUN, PROFILE, REPORT = 0x06, 0x07, 0x08
 MODEL, INPUT, OUTPUT = 0, 1, 2  # slots
 CHUNK = 256  # bytes; a lost byte costs no more than this again
 GREETING = struct.Struct("<4sBBHI")
 LARGEST = 64 << 20  # bytes of a slot that are believed
 SMALLEST_PAYLOAD, LARGEST_PAYLOAD = 16, 1024
 MAX_SLOTS = 16
+MOST_REPEATS = 100  # of one request
+STATE = struct.Struct("<6I")
 NAME = 64  # characters of a name that are kept
 
 
@@ -65,6 +68,27 @@ class Greeting:
         name = rest[4 * slots :].decode("utf-8", "replace")
         printable = "".join(c if c.isprintable() else "?" for c in name)
         return cls(printable[:NAME], payload, ticks, capacities)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a device says of the model that lies in it.
+
+    Attributes:
+        arena_capacity: Bytes for activations that it has.
+        arena_bytes: Bytes for activations that the model needs; 0 if there is none.
+        stack_bytes: The most stack that was used so far; 0 if it cannot know.
+        operators: Operators of the model.
+        source: CRC-32 of the .tflite file from which the model was made.
+        firmware: CRC-32 of the device's program; 0 if it cannot know.
+    """
+
+    arena_capacity: int
+    arena_bytes: int
+    stack_bytes: int
+    operators: int
+    source: int
+    firmware: int
 
 
 class Remote:
@@ -130,6 +154,49 @@ class Remote:
                 raise ProtocolError(f"the device sent {len(part)} of {count} bytes")
             data += part
         return data
+
+    def run(self, repeats: int, warm_up: int, seconds: float) -> list[int]:
+        """Runs the model on the input that was put there; the output then lies in its slot.
+
+        Args:
+            repeats: Timed runs, up to `MOST_REPEATS`.
+            warm_up: Runs before them, likewise.
+            seconds: Deadline of all of them together.
+
+        Returns:
+            Ticks of each timed run.
+
+        Raises:
+            DeviceRefused: If there is no model or no input of its size.
+            DeviceError: As `Session.request`.
+        """
+        answer = self.session.request(RUN, struct.pack("<HH", repeats, warm_up), seconds)
+        if len(answer) != 8 * repeats:
+            raise ProtocolError(f"{len(answer)} bytes for {repeats} runs")
+        return list(struct.unpack(f"<{repeats}Q", answer))
+
+    def profile(self, seconds: float) -> list[int]:
+        """Ticks of each operator in one run.
+
+        Raises:
+            DeviceRefused: If there is no model or no input of its size.
+            DeviceError: As `Session.request`.
+        """
+        answer = self.session.request(PROFILE, b"", seconds)
+        if not answer or len(answer) % 4:
+            raise ProtocolError(f"{len(answer)} bytes where ticks of operators were expected")
+        return list(struct.unpack(f"<{len(answer) // 4}I", answer))
+
+    def state(self) -> State:
+        """What the device says of its model and of itself.
+
+        Raises:
+            DeviceError: As `Session.request`.
+        """
+        answer = self.session.request(REPORT, b"", self.seconds)
+        if len(answer) != STATE.size:
+            raise ProtocolError(f"{len(answer)} bytes where a report was expected")
+        return State(*STATE.unpack(answer))
 
     def _count(self, kind: int, payload: bytes, most: int) -> int:
         answer = self.session.request(kind, payload, self.seconds)

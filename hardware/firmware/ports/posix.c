@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "../agent.h"
 
 static int line_in = STDIN_FILENO, line_out = STDOUT_FILENO;
-static uint8_t model[1u << 21], input[1u << 18], output[1u << 16];
+/* Words, as a model's must be aligned. */
+static uint32_t model_words[1u << 22], input[1u << 18], output[1u << 16], arena[1u << 20];
 
 static void send_all(const uint8_t *bytes, size_t length) {
   while (length > 0) {
@@ -22,6 +24,24 @@ static void send_all(const uint8_t *bytes, size_t length) {
     bytes += sent;
     length -= (size_t)sent;
   }
+}
+
+static uint64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The checksum of this program's file, where the system tells where it is; else 0. */
+static uint32_t own_checksum(void) {
+  uint8_t part[4096];
+  uint32_t crc = 0;
+  size_t got;
+  FILE *file = fopen("/proc/self/exe", "rb");
+  if (file == NULL) return 0;
+  while ((got = fread(part, 1, sizeof part, file)) > 0) crc = link_crc32(crc, part, got);
+  fclose(file);
+  return crc;
 }
 
 static void open_tty(const char *path) {
@@ -42,13 +62,17 @@ int main(int count, char **arguments) {
   static agent self = {
       .name = "posix",
       .ticks_per_second = 1000000000u,
-      .slots = {{.bytes = model, .capacity = sizeof model},
-                {.bytes = input, .capacity = sizeof input},
-                {.bytes = output, .capacity = sizeof output}},
+      .ticks = nanoseconds,
+      .arena = (int8_t *)arena,
+      .arena_bytes = sizeof arena,
+      .slots = {{.bytes = (uint8_t *)model_words, .capacity = sizeof model_words},
+                {.bytes = (uint8_t *)input, .capacity = sizeof input},
+                {.bytes = (uint8_t *)output, .capacity = sizeof output}},
       .send = send_all,
   };
   uint8_t bytes[4096];
   ssize_t got;
+  self.firmware = own_checksum();
   if (count > 1) open_tty(arguments[1]);
   while ((got = read(line_in, bytes, sizeof bytes)) > 0)
     for (ssize_t i = 0; i < got; i++) agent_take(&self, bytes[i]);

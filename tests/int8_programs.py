@@ -1,0 +1,35 @@
+"""Random networks as int8 programs, with the files that the interpreter reads."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from test_hardware_graphs import (
+    SMALL_COLOUR,
+    branching_graphs,
+    images_for,
+    space_graphs,
+    trained_looking_weights,
+)
+
+from emnas_gym.graph import LayerGraph
+from hardware.calibration import calibrate
+from hardware.lowering import lower_float, lower_int8
+from hardware.program import Program
+from hardware.tflite_writer import write_tflite
+
+GRAPHS = [
+    *branching_graphs(60),
+    *space_graphs("emnas-382", 30),
+    *space_graphs("emnas-mobile-49", 10, SMALL_COLOUR),
+]
+
+
+@cache
+def programs(graph: LayerGraph, seed: int) -> tuple[Program, bytes]:
+    """The int8 program of a graph, and its .tflite file."""
+    weights = trained_looking_weights(graph, seed)
+    plain = lower_float(graph, weights)
+    ranges = calibrate(write_tflite(plain), plain.output + 1, images_for(graph, 16, seed))
+    program = lower_int8(graph, weights, ranges)
+    return program, write_tflite(program)

@@ -1,0 +1,223 @@
+"""Flat models on the firmware, to the bit as the reference kernels of TensorFlow Lite have them."""
+
+from __future__ import annotations
+
+import math
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from faulty_line import FaultyLine, compiled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from int8_programs import GRAPHS, programs
+from outside_programs import needs_program
+from test_hardware_graphs import (
+    branching_graph,
+    images_for,
+    trained_looking_weights,
+)
+
+from emnas_gym import costs
+from emnas_gym.memory import plan_arena
+from hardware.errors import DeviceRefused, ModelFileError
+from hardware.flat_model import (
+    exponential_table,
+    quantized_multiplier,
+    sigmoid_table,
+    write_flat,
+)
+from hardware.interpreter import Model
+from hardware.link.framing import Frame, Unpacker, pack
+from hardware.link.port import Port
+from hardware.link.remote import BEGIN, COMMIT, HELLO, INPUT, MAGIC, MODEL, OUTPUT, PUT, RUN, Remote
+from hardware.link.session import Session
+from hardware.lowering import lower_float
+from hardware.program import Quantization
+
+pytest.importorskip("serial", reason="needs the package pyserial")
+pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
+CHECKED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    needs_program("gcc")
+    return compiled(tmp_path_factory.mktemp("firmware"), *CHECKED)
+
+
+@pytest.fixture(scope="module")
+def remote(command: list[str]) -> Iterator[Remote]:
+    with FaultyLine(command) as line, Port(line.path) as port:
+        yield Remote(Session(port))
+
+
+def _flat(index: int = 0) -> tuple[bytes, bytes, Model]:
+    """A flat model, an input for it, and the interpreter with the same network."""
+    program, content = programs(GRAPHS[index], index)
+    model = Model(content, reference=True)
+    image = model.quantize(images_for(GRAPHS[index], 1, 7))
+    return write_flat(program, content), image.tobytes(), model
+
+
+# ------------------------------------------------------------------------------------- same bits
+
+
+@pytest.mark.parametrize("first", range(0, len(GRAPHS), 10))
+def test_the_firmware_and_the_reference_kernels_agree_to_the_bit(  # F1, F4
+    remote: Remote, first: int
+) -> None:
+    for index in range(first, first + 10):
+        graph = GRAPHS[index]
+        program, content = programs(graph, index)
+        model = Model(content, reference=True)
+        remote.upload(MODEL, write_flat(program, content))
+        for image in model.quantize(images_for(graph, 2, 1000 + index)):
+            expected = model.raw(image[np.newaxis])[0]
+            remote.upload(INPUT, image.tobytes())
+            remote.run(1, 0, seconds=60)
+            got = np.frombuffer(remote.download(OUTPUT, expected.size), np.int8)
+            np.testing.assert_array_equal(got, expected.ravel(), err_msg=f"graph {index}")
+
+
+def test_the_random_graphs_have_every_operator() -> None:
+    known = {op.code for i, g in enumerate(GRAPHS) for op in programs(g, i)[0].operators}
+    assert known >= {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "ADD"}
+    assert known >= {"AVERAGE_POOL_2D", "PAD", "CONCATENATION", "LOGISTIC", "SOFTMAX", "QUANTIZE"}
+    assert known >= {"RELU", "RELU6"}
+
+
+def test_the_arena_is_the_one_that_was_planned(remote: Remote) -> None:  # E5
+    for index, graph in enumerate(GRAPHS[:20]):
+        remote.upload(MODEL, write_flat(*programs(graph, index)))
+        deployed = graph.deployed()
+        assert remote.state().arena_bytes == plan_arena(deployed).head_bytes
+        assert remote.state().arena_bytes == costs.arena_head_bytes(graph)
+
+
+# -------------------------------------------------------------------------------------- timing
+
+
+def test_a_run_is_timed_as_often_as_asked(remote: Remote) -> None:  # E3, E10
+    flat, image, model = _flat(61)
+    remote.upload(MODEL, flat)
+    remote.upload(INPUT, image)
+    ticks = remote.run(repeats=100, warm_up=3, seconds=60)
+    assert len(ticks) == 100
+    assert min(ticks) > 0
+    each = remote.profile(seconds=60)
+    state = remote.state()
+    assert len(each) == state.operators > 3
+    assert state.source == zlib.crc32(programs(GRAPHS[61], 61)[1])
+    assert state.firmware != 0
+    assert model.input_dtype == np.int8
+
+
+def test_what_cannot_run_is_refused_in_words(remote: Remote) -> None:
+    flat, image, _ = _flat()
+    remote.upload(MODEL, b"")
+    with pytest.raises(DeviceRefused, match="too short for a model"):
+        remote.run(1, 0, 5)
+    remote.upload(MODEL, flat)
+    remote.upload(INPUT, image + b"\0")
+    with pytest.raises(DeviceRefused, match="no input of the model's size"):
+        remote.run(1, 0, 5)
+    remote.upload(INPUT, image)
+    for repeats, warm_up in [(0, 0), (101, 0), (1, 101)]:
+        with pytest.raises(DeviceRefused, match="1 to 100 repeats"):
+            remote.run(repeats, warm_up, 5)
+    large = bytearray(flat)
+    struct.pack_into("<I", large, 12, 1 << 30)
+    remote.upload(MODEL, bytes(large))
+    with pytest.raises(DeviceRefused, match="needs a larger arena"):
+        remote.run(1, 0, 5)
+    remote.upload(MODEL, b"TFL3" + flat[4:])
+    with pytest.raises(DeviceRefused, match="not a model of this firmware's format"):
+        remote.profile(5)
+    assert remote.state().operators == 0
+    remote.upload(MODEL, flat)
+    assert remote.run(1, 0, 5)
+
+
+# ------------------------------------------------------------------------------- damaged models
+
+HEADER, WORDS = 40, 40 + 4 * 60
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(4, WORDS // 4),
+        st.sampled_from([0, 1, -1, 255, 2**15, 2**24, -(2**31), 2**31 - 1])
+        | st.integers(-300, 300),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 59), CHANGES)
+def test_a_damaged_model_is_refused_or_runs_but_never_harms(
+    command: list[str], index: int, changes: list[tuple[int, int]]
+) -> None:
+    """Words of the header and of the records are changed; AddressSanitizer and UBSan look on."""
+    flat, image, _ = _flat(index)
+    damaged = bytearray(flat)
+    for word, value in changes:
+        if word * 4 + 4 <= len(damaged):
+            struct.pack_into("<i", damaged, word * 4, value)
+    requests = [*_puts(MODEL, bytes(damaged)), *_puts(INPUT, image)]
+    requests += [(RUN, struct.pack("<HH", 1, 0)), (HELLO, MAGIC + b"\x01")]
+    frames = [pack(Frame(kind, i, payload)) for i, (kind, payload) in enumerate(requests)]
+    done = subprocess.run(command, input=b"".join(frames), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    ran, greeted = Unpacker().feed(done.stdout)[-2:]
+    assert ran.kind in (RUN | 0x80, 0xFF), ran
+    assert greeted.kind == HELLO | 0x80
+
+
+def _puts(slot: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+    yield BEGIN, struct.pack("<BII", slot, len(data), zlib.crc32(data))
+    for offset in range(0, len(data), 1000):
+        yield PUT, struct.pack("<BI", slot, offset) + data[offset : offset + 1000]
+    yield COMMIT, bytes([slot])
+
+
+# --------------------------------------------------------------------------------- closed forms
+
+
+@given(st.floats(1e-8, 1e6))
+def test_a_multiplier_is_the_factor_in_31_bits(real: float) -> None:
+    significand, exponent = quantized_multiplier(real)
+    assert 1 << 30 <= significand < 1 << 31
+    assert math.isclose(significand * 2.0 ** (exponent - 31), real, rel_tol=2.0**-30)
+
+
+def test_multipliers_at_the_ends() -> None:
+    assert quantized_multiplier(1.0) == (1 << 30, 1)
+    assert quantized_multiplier(1 - 2.0**-40) == (1 << 30, 1), "rounds up to the next power"
+    assert quantized_multiplier(0.0) == (0, 0)
+    assert quantized_multiplier(2.0**-40) == (0, 0), "nothing is left of it"
+
+
+def test_tables_are_those_of_the_functions() -> None:
+    quantization = Quantization.of(0.05, 3)
+    integers = np.arange(-128, 128)
+    table = sigmoid_table(quantization)[integers.astype(np.int8).view(np.uint8)]
+    exact = 256 / (1 + np.exp(-0.05 * (integers - 3))) - 128
+    assert np.abs(table - np.clip(exact, -128, 127)).max() <= 0.5 + 1e-4
+    np.testing.assert_allclose(
+        exponential_table(quantization), np.exp(-0.05 * np.arange(256)), rtol=1e-5
+    )
+
+
+def test_only_planned_int8_programs_are_written() -> None:
+    graph = branching_graph(0)
+    with pytest.raises(ModelFileError, match="int8 programs whose activations have a place"):
+        write_flat(lower_float(graph, trained_looking_weights(graph)))
+    program, _ = programs(graph, 0)
+    strange = replace(program.operators[0], code="GATHER")
+    with pytest.raises(ModelFileError, match="the firmware has no operator GATHER"):
+        write_flat(replace(program, operators=(strange,)))
