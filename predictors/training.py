@@ -2,8 +2,9 @@
 
 Weights start from the data (layer-sequential unit variance, Mishkin & Matas 2016, "All you need
 is a good init"): plain deep stacks without batch norm otherwise stay at chance in a fifth of the
-space, and labels become noise. Of those that stay there even so, some are hopeless and some only
-had bad luck: a training that has learned nothing begins again from other weights.
+space, and labels become noise. Of those that stay there even so, some are hopeless, some had bad
+luck and some need another rate: a training that has learned next to nothing begins again from
+other weights, the last times at other rates.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ from emnas_gym.graph import WEIGHTED, LayerGraph
 from predictors.datasets import Dataset
 from predictors.network import GraphNetwork
 
-STUCK = 0.98  # of the entropy of the classes: a loss above it has learned nothing
+RATES = (1.0, 1.0, 1.0, 0.3, 0.09, 3.0)  # of each attempt, relative to the recipe's
+STUCK = 0.95  # of the entropy of the classes: a loss above it has learned next to nothing
 CONSTANT = 1e-6  # a pre-activation that varies less carries nothing that scaling could bring out
 
 
@@ -35,10 +37,10 @@ class Recipe:
     Attributes:
         epochs: Passes over the training part.
         batch_size: Images a step.
-        learning_rate: Peak of the one-cycle schedule of Adam.
+        learning_rate: Peak of the one-cycle schedule of Adam; late attempts have another (`rate`).
         weight_decay: Decoupled weight decay (AdamW).
         init_images: Images by which the weights are initialised.
-        attempts: A training that has learned nothing begins again; so many are made at most.
+        attempts: How often a training is begun at most, as long as it learns next to nothing.
     """
 
     epochs: int = 15
@@ -46,7 +48,11 @@ class Recipe:
     learning_rate: float = 1e-2
     weight_decay: float = 1e-4
     init_images: int = 256
-    attempts: int = 3
+    attempts: int = len(RATES)
+
+    def rate(self, attempt: int) -> float:
+        """Peak of the schedule of an attempt, counted from 0."""
+        return self.learning_rate * RATES[min(attempt, len(RATES) - 1)]
 
     def to_json(self) -> dict[str, float]:
         """The fields as plain data."""
@@ -99,7 +105,8 @@ def train(
         x, y = _tensor(data.train_x), torch.from_numpy(data.train_y)
         attempts: list[_Attempt] = []
         while len(attempts) < recipe.attempts and not (attempts and _learned(attempts[-1], y)):
-            attempts.append(_attempt(graph, x, y, data, recipe))
+            rate = recipe.rate(len(attempts))
+            attempts.append(_attempt(graph, x, y, data, replace(recipe, learning_rate=rate)))
         best = min(attempts, key=lambda attempt: attempt.losses[-1])
         test = accuracy(best.network, data.test_x, data.test_y)
     return TrainingResult(
