@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
 
 from agents.options import parse_limits, parse_options
 from benchmarks.report import write_report
@@ -18,6 +21,8 @@ from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
+from benchmarks.throughput import PARTS, measure
+from benchmarks.validate import PROXIES, agreement
 from emnas_gym.door import print_json, run_door
 from emnas_gym.errors import EmNASError
 
@@ -57,7 +62,7 @@ def search(
         str | None, typer.Option(help="Board: see `python -m hardware devices`.")
     ] = None,
     evaluator: Annotated[
-        str | None, typer.Option(help="surrogate, trained, host, npu, or module:Class.")
+        str | None, typer.Option(help="surrogate, trained, host, npu, emulated, or module:Class.")
     ] = None,
     reward: Annotated[
         str | None, typer.Option(help="weighted_product, linear, exponential, constrained.")
@@ -114,6 +119,54 @@ def run(
         print_json(result)
     else:
         show_suite(result, Console())
+
+
+@app.command()
+def throughput(
+    only: Annotated[str | None, typer.Option(help=f"One part: {', '.join(PARTS)}.")] = None,
+    networks: Annotated[int, typer.Option(help="Random networks of each part.", min=1)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measures how fast the parts are on this machine, beside what others take in the same run."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
+        task = bar.add_task("measuring", total=networks * (1 if only else len(PARTS)))
+        result = measure(only, networks, lambda part: bar.update(task, advance=1, description=part))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("part", "figure", "value")
+    for part, figures in result.items():
+        for name, value in _flat(figures):
+            table.add_row(part, name, "not installed" if value is None else f"{value:.4g}")
+    Console().print(table)
+
+
+@app.command()
+def validate(
+    networks: Annotated[int, typer.Option(help="Random networks.", min=2)] = 60,
+    seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compares what stands for latency: MACs, emulated instructions, NPU cycles, time here."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
+        task = bar.add_task("measuring", total=len(PROXIES))
+        result = agreement(networks, seed, lambda name: bar.update(task, advance=1))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("proxies", "Kendall's τ", title=f"{result['networks']} networks")
+    for pair, tau in result["tau"].items():
+        table.add_row(pair, f"{tau:.3f}")
+    Console().print(table)
+
+
+def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Names and numbers of nested figures."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", number) for inner, number in _flat(value))
+        else:
+            yield name, value
 
 
 @app.command()

@@ -24,6 +24,8 @@ HEADER_WORDS = 10
 ALIGNMENT = 16  # of constants
 LOWEST, HIGHEST = -128, 127
 MOST_PARTS = 16  # of one concatenation
+MOST_CLASSES = 511  # of one softmax
+INTEGER_BITS, STEP_BITS = 5, 26  # of a softmax's differences, before and behind the point
 ADD_SHIFT = 20  # bits by which a sum's inputs are raised before they are scaled
 
 
@@ -94,17 +96,27 @@ def sigmoid_table(quantization: Quantization) -> Array:
     integers = np.arange(256).astype(np.uint8).view(np.int8).astype(np.int32)
     scale = np.float32(quantization.scale)
     reals = scale * (integers - quantization.zero_point).astype(np.float32)
-    exponentials = np.array([_float32_exp(-float(real)) for real in reals], np.float32)
+    with np.errstate(over="ignore"):
+        exponentials = np.array([_exponential(-float(real)) for real in reals]).astype(np.float32)
     shares = np.float32(1.0) / (np.float32(1.0) + exponentials)
     steps = np.floor(shares * np.float32(256.0) + np.float32(0.5)) + LOWEST
     table: Array = np.clip(steps, LOWEST, HIGHEST).astype(np.int8)
     return table
 
 
-def exponential_table(quantization: Quantization) -> Array:
-    """The exponential of 0, -1, … -255 steps of the input, float32, (256,)."""
-    scale = -np.float32(quantization.scale)
-    return np.array([_float32_exp(float(scale * np.float32(i))) for i in range(256)], np.float32)
+def softmax_scale(quantization: Quantization) -> tuple[int, int, int]:
+    """Multiplier of a softmax's differences into steps of 2^-26, and the least that counts.
+
+    Args:
+        quantization: Of what the softmax reads.
+
+    Returns:
+        Significand, exponent, and the least difference to the largest input, in its steps.
+    """
+    real = min(quantization.scale * 2.0**STEP_BITS, 2.0**31 - 1)
+    significand, exponent = quantized_multiplier(real)
+    reach = ((1 << INTEGER_BITS) - 1) * 2.0 ** (STEP_BITS - exponent)
+    return significand, exponent, max(-math.floor(reach), -255)
 
 
 @dataclass(frozen=True)
@@ -226,8 +238,10 @@ def _sigmoid(_: Operator, inputs: Sequence[Tensor], output: Tensor, file: _FlatF
     return [*_map(inputs, output), file.place(sigmoid_table(_of(inputs[0])))]
 
 
-def _softmax(_: Operator, inputs: Sequence[Tensor], output: Tensor, file: _FlatFile) -> _Record:
-    return [*_map(inputs, output), file.place(exponential_table(_of(inputs[0])))]
+def _softmax(_op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
+    if output.shape[-1] > MOST_CLASSES:
+        raise ModelFileError(f"the firmware's softmax takes {MOST_CLASSES} classes at most")
+    return [*_map(inputs, output), *softmax_scale(_of(inputs[0]))]
 
 
 def _clamp(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
@@ -321,5 +335,5 @@ def _quantized(real: float, quantization: Quantization) -> int:
     return quantization.zero_point + math.floor(steps + 0.5)
 
 
-def _float32_exp(real: float) -> float:
-    return float(np.float32(math.exp(real))) if real < 88.0 else math.inf
+def _exponential(real: float) -> float:
+    return math.exp(real) if real < 700.0 else math.inf

@@ -16,10 +16,17 @@ from emnas_gym.space import load_space
 from emnas_gym.tasks import Task, resolve_task
 from hardware.application import Json, app, notes, show
 from hardware.array_files import read_array, read_arrays
+from hardware.c_project import write_c_project
+from hardware.deployment import deploy
 from hardware.doctor import interpreter_version, package_version
 from hardware.export import export_float, export_int8, write_export
 from hardware.model_file import read_model_file
-from hardware.npu_compiler import compile_apart, compile_model, npu_config
+from hardware.npu_compiler import (
+    compile_apart,
+    compile_model,
+    npu_config,
+    optimised_model,
+)
 from hardware.random_weights import random_images, random_weights
 from hardware.timing import Protocol, time_models
 
@@ -44,6 +51,12 @@ def export_command(
     images: Annotated[
         Path | None, typer.Option(help="Calibration images as .npy: (N, H, W, C), float.")
     ] = None,
+    c_project: Annotated[
+        bool, typer.Option("--c-project", help="Also a C project with our firmware's kernels.")
+    ] = False,
+    vela: Annotated[
+        str, typer.Option(help="Also the file that Vela makes for this NPU: ethos-u55-128.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Writes a network as int8 and float32 .tflite files and as a C header.
@@ -52,13 +65,21 @@ def export_command(
 
     The int8 file has int8 inputs and outputs and carries the plan of its arena, which TensorFlow
     Lite Micro follows. Without --weights they are random, and without --images the ranges are
-    those of noise: good for measuring, useless for classifying.
+    those of noise: good for measuring, useless for classifying. `make run` in the folder of
+    --c-project builds the network for this machine and runs it once.
     """
     architecture, the_task = _network(space, tokens), resolve_task(task)
     graph = architecture.graph(the_task)
     chosen = read_arrays(weights) if weights else random_weights(graph)
     calibration = read_array(images) if images else random_images(the_task.input_shape)
+    config = npu_config(vela) if vela else None
     paths = write_export(out, name, graph, chosen, calibration)
+    if config is not None:
+        paths["vela"] = out / f"{name}_{vela}.tflite"
+        paths["vela"].write_bytes(optimised_model(paths["int8"].read_bytes(), config))
+    if c_project:
+        deployment = deploy(graph, chosen, calibration)
+        paths["c_network"] = write_c_project(out / f"{name}_c", deployment)
     if not (weights and images):
         notes.print("weights or calibration images are random: the files can only be measured")
     facts = {

@@ -101,18 +101,8 @@ def compile_model(content: bytes, config: NpuConfig) -> NpuReport:
         CompilerError: If the compiler refuses the configuration or the model.
         BackendMissing: If ethos-u-vela is not installed.
     """
-    check_content(content)
-    regor: Any = load("ethosu.regor")
-    clock_mhz, text = _system(config)
-    with captured(1) as printed:  # it warns of what the NPU cannot run, on standard output
-        try:
-            report = regor.compile(
-                config.architecture, content, "TFLITE", text, options="", verbose=False
-            ).perf_report
-        except (RuntimeError, ValueError) as error:
-            raise CompilerError(f"Vela refuses the model for {config}: {error}") from error
-    if not report.npuOps + report.cpuOps:
-        raise CompilerError(f"Vela found nothing to compile: {''.join(printed).strip()}")
+    clock_mhz, compiled = _compile(content, config)
+    report = compiled.perf_report
     memories = report.memories
     return NpuReport(
         cycles=int(report.totalCycles),
@@ -122,6 +112,38 @@ def compile_model(content: bytes, config: NpuConfig) -> NpuReport:
         flash_bytes=int(report.readOnlyPeakUsage),
         clock_mhz=clock_mhz,
     )
+
+
+def optimised_model(content: bytes, config: NpuConfig) -> bytes:
+    """The .tflite file that runs on the NPU: its commands and constants as one operator.
+
+    Args:
+        content: An int8 .tflite file of ours.
+        config: The NPU.
+
+    Raises:
+        CompilerError: If the compiler refuses the configuration or the model.
+        BackendMissing: If ethos-u-vela is not installed.
+    """
+    return bytes(_compile(content, config)[1].model)
+
+
+def _compile(content: bytes, config: NpuConfig) -> tuple[float, Any]:
+    """Clock of the configuration in MHz, and what the compiler returns."""
+    check_content(content)
+    regor: Any = load("ethosu.regor")
+    clock_mhz, text = _system(config)
+    with captured(1) as printed:  # it warns of what the NPU cannot run, on standard output
+        try:
+            compiled = regor.compile(
+                config.architecture, content, "TFLITE", text, options="", verbose=False
+            )
+            report = compiled.perf_report
+        except (RuntimeError, ValueError) as error:
+            raise CompilerError(f"Vela refuses the model for {config}: {error}") from error
+    if not report.npuOps + report.cpuOps:
+        raise CompilerError(f"Vela found nothing to compile: {''.join(printed).strip()}")
+    return clock_mhz, compiled
 
 
 def compile_apart(content: bytes, accelerator: str) -> NpuReport:

@@ -15,6 +15,7 @@ from faulty_line import FaultyLine, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from int8_programs import GRAPHS, programs
+from numpy.typing import NDArray
 from outside_programs import needs_program
 from test_hardware_graphs import (
     branching_graph,
@@ -26,9 +27,9 @@ from emnas_gym import costs
 from emnas_gym.memory import plan_arena
 from hardware.errors import DeviceRefused, ModelFileError
 from hardware.flat_model import (
-    exponential_table,
     quantized_multiplier,
     sigmoid_table,
+    softmax_scale,
     write_flat,
 )
 from hardware.interpreter import Model
@@ -37,7 +38,9 @@ from hardware.link.port import Port
 from hardware.link.remote import BEGIN, COMMIT, HELLO, INPUT, MAGIC, MODEL, OUTPUT, PUT, RUN, Remote
 from hardware.link.session import Session
 from hardware.lowering import lower_float
-from hardware.program import Quantization
+from hardware.program import Operator, Program, Quantization, Tensor
+from hardware.quantization import PROBABILITY
+from hardware.tflite_writer import write_tflite
 
 pytest.importorskip("serial", reason="needs the package pyserial")
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
@@ -202,15 +205,59 @@ def test_multipliers_at_the_ends() -> None:
     assert quantized_multiplier(2.0**-40) == (0, 0), "nothing is left of it"
 
 
-def test_tables_are_those_of_the_functions() -> None:
-    quantization = Quantization.of(0.05, 3)
+def test_the_table_of_a_sigmoid_is_that_of_the_function() -> None:
     integers = np.arange(-128, 128)
-    table = sigmoid_table(quantization)[integers.astype(np.int8).view(np.uint8)]
+    table = sigmoid_table(Quantization.of(0.05, 3))[integers.astype(np.int8).view(np.uint8)]
     exact = 256 / (1 + np.exp(-0.05 * (integers - 3))) - 128
     assert np.abs(table - np.clip(exact, -128, 127)).max() <= 0.5 + 1e-4
-    np.testing.assert_allclose(
-        exponential_table(quantization), np.exp(-0.05 * np.arange(256)), rtol=1e-5
+
+
+def test_the_scale_of_a_softmax() -> None:
+    significand, exponent, least = softmax_scale(Quantization.of(0.125))
+    assert significand * 2.0 ** (exponent - 31) == 0.125 * 2**26
+    assert least == -124, "the reference's radius: 31 halves to 31, here 15.5 in steps of an eighth"
+    assert softmax_scale(Quantization.of(1e-4))[2] == -255
+
+
+# -------------------------------------------------------------------------- single operators
+
+SCALES = [1 / 256, 1 / 128, 7e-4, 3e-3, 0.02, 0.11, 0.5, 2.0, 40.0]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_sigmoids_agree_for_every_input(remote: Remote, scale: float) -> None:
+    every = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
+    for zero_point in (-128, -7, 0, 127):
+        _compare(remote, "LOGISTIC", every, Quantization.of(scale, zero_point))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_softmaxes_agree_on_ties_and_near_them(remote: Remote, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    for classes in (2, 3, 4, 10, 511):
+        rows = rng.integers(-30, 30, (1, 16, 16, classes)).astype(np.int8)
+        half = classes // 2
+        rows[:, ::2, :, -half:] = rows[:, ::2, :, :half]  # halves of one are where roundings differ
+        rows[0, 0, 0] = np.resize([56, 52], classes)
+        rows[0, 1] = rng.integers(-128, 128, (16, classes))
+        _compare(remote, "SOFTMAX", rows, Quantization.of(scale))
+
+
+def _compare(remote: Remote, code: str, values: NDArray[np.int8], read: Quantization) -> None:
+    """Runs one operator on the firmware and in the interpreter."""
+    options = {"beta": 1.0} if code == "SOFTMAX" else {}
+    places = (0, 1 << 18)
+    tensors = tuple(
+        Tensor(values.shape, "int8", None, quantization, place)
+        for quantization, place in zip((read, PROBABILITY), places, strict=True)
     )
+    program = Program(tensors, (Operator(code, (0,), 1, options),), 1)
+    content = write_tflite(program)
+    remote.upload(MODEL, write_flat(program, content))
+    remote.upload(INPUT, values.tobytes())
+    remote.run(1, 0, seconds=60)
+    got = np.frombuffer(remote.download(OUTPUT, values.size), np.int8).reshape(values.shape)
+    np.testing.assert_array_equal(got, Model(content, reference=True).raw(values)[0][np.newaxis])
 
 
 def test_only_planned_int8_programs_are_written() -> None:

@@ -206,21 +206,81 @@ void kernel_table(const int8_t table[256], const int8_t *in, int8_t *out, int32_
   for (int32_t i = 0; i < count; i++) out[i] = table[(uint8_t)in[i]];
 }
 
-void kernel_softmax(const float table[256], const int8_t *in, int8_t *out, int32_t rows,
+/* ------------------------------------------------------------------------------------ softmax
+ * In the reference's fixed point: exponentials have 31 bits behind the point, their sum 19. */
+
+enum { STEP_BITS = 26, SUM_BITS = 19, QUARTER = 1 << 24, EIGHTH = 1 << 28 };
+
+/* value · 2^exponent for an exponent above 0, as much as fits. */
+static int32_t shifted_left(int32_t value, int32_t exponent) {
+  int64_t raised = (int64_t)value * ((int64_t)1 << exponent);
+  return (int32_t)(raised > INT32_MAX ? INT32_MAX : raised < INT32_MIN ? INT32_MIN : raised);
+}
+
+/* e^x for x in [-1/4, 0): Taylor's series around -1/8; x and the result in steps of 2^-31. */
+static int32_t exponential_of_quarter(int32_t x) {
+  const int32_t at_eighth = 1895147668, third = 715827883; /* e^(-1/8), 1/3 */
+  int32_t y = x + EIGHTH, y2 = doubling_high(y, y), y3 = doubling_high(y2, y);
+  int32_t y4_of_4 = shifted_right(doubling_high(y2, y2), 2);
+  int32_t higher = shifted_right(doubling_high(y4_of_4 + y3, third) + y2, 1);
+  return at_eighth + doubling_high(at_eighth, y + higher);
+}
+
+/* e^x for x <= 0 in steps of 2^-26: of the remainder of a quarter, then for each bit above it. */
+static int32_t exponential(int32_t x) {
+  static const int32_t of_bits[7] = {/* e^-(2^k), k from -2 to 4 */
+                                     1672461947, 1302514674, 790015084, 290630308,
+                                     39332535,   720401,     242};
+  if (x == 0) return INT32_MAX;
+  int32_t remainder = (x & (QUARTER - 1)) - QUARTER;
+  int32_t above = (int32_t)((uint32_t)remainder - (uint32_t)x);
+  int32_t result = exponential_of_quarter(shifted_left(remainder, 31 - STEP_BITS));
+  for (int32_t k = 0; k < 7; k++)
+    if (above & (QUARTER << k)) result = doubling_high(result, of_bits[k]);
+  return result;
+}
+
+/* 1 / (1 + x) for x in [0, 1], in steps of 2^-31: Newton's method from a line. */
+static int32_t inverse_of_one_plus(int32_t x) {
+  const int32_t intercept = 1515870810, slope = -1010580540; /* 48/17, -32/17 in 2^-29 */
+  int64_t whole = (int64_t)x + INT32_MAX;
+  int32_t half = (int32_t)((whole + (whole >= 0 ? 1 : -1)) / 2);
+  int32_t guess = wrapped_sum(intercept, doubling_high(half, slope));
+  for (int i = 0; i < 3; i++) {
+    int32_t missing = wrapped_sum(1 << 29, -doubling_high(half, guess));
+    guess = wrapped_sum(guess, shifted_left(doubling_high(guess, missing), 2));
+  }
+  return shifted_left(guess, 1);
+}
+
+static int32_t below(const softmax_scale *scale, int32_t difference) {
+  int32_t raised = (int32_t)((uint32_t)difference << scale->scale.exponent);
+  return doubling_high(raised, scale->scale.significand);
+}
+
+void kernel_softmax(const softmax_scale *scale, const int8_t *in, int8_t *out, int32_t rows,
                     int32_t channels) {
   for (int32_t row = 0; row < rows; row++, in += channels, out += channels) {
-    int32_t most = LOWEST;
+    int32_t most = LOWEST, sum = 0, headroom = 0;
     for (int32_t i = 0; i < channels; i++)
       if (in[i] > most) most = in[i];
-    float sum = 0.0f;
-    for (int32_t i = 0; i < channels; i++) sum += table[most - in[i]];
-    float steps = 1.0f / (sum * (1.0f / 256.0f)); /* the table has 1 at 0: never more than 256 */
+    for (int32_t i = 0; i < channels; i++)
+      if (in[i] - most >= scale->least)
+        sum += shifted_right(exponential(below(scale, in[i] - most)), 31 - SUM_BITS);
+    while (((uint32_t)sum << headroom & 0x80000000u) == 0) headroom++; /* the sum is at least one */
+    int32_t inverse = inverse_of_one_plus((int32_t)(((uint32_t)sum << headroom) - 0x80000000u));
     for (int32_t i = 0; i < channels; i++) {
-      int32_t share = (int32_t)(table[most - in[i]] * steps + 0.5f);
+      int32_t share = 0;
+      if (in[i] - most >= scale->least) {
+        int32_t part = doubling_high(inverse, exponential(below(scale, in[i] - most)));
+        share = shifted_right(part, 31 - SUM_BITS - headroom + 31 - 8);
+      }
       out[i] = bounded(share + LOWEST, LOWEST, HIGHEST);
     }
   }
 }
+
+/* --------------------------------------------------------------------------------------- others */
 
 void kernel_clamp(const int32_t bounds[2], const int8_t *in, int8_t *out, int32_t count) {
   for (int32_t i = 0; i < count; i++) out[i] = bounded(in[i], bounds[0], bounds[1]);

@@ -46,6 +46,12 @@ typedef struct {
   int32_t channels;
 } concat_part;
 
+/* How far below the largest input the others lie, in steps of 2^-26 */
+typedef struct {
+  multiplier scale;
+  int32_t least; /* further below, an input counts for nothing */
+} softmax_scale;
+
 void kernel_conv(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
 void kernel_depthwise(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
 void kernel_dense(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
@@ -58,7 +64,7 @@ void kernel_mul(const operand in[2], const operand *product, const int32_t bound
                 const int8_t *a, const int8_t *b, int8_t *out, int32_t count);
 void kernel_concat_part(const concat_part *part, int32_t rows, int32_t stride, int8_t *out);
 void kernel_table(const int8_t table[256], const int8_t *in, int8_t *out, int32_t count);
-void kernel_softmax(const float table[256], const int8_t *in, int8_t *out, int32_t rows,
+void kernel_softmax(const softmax_scale *scale, const int8_t *in, int8_t *out, int32_t rows,
                     int32_t channels);
 void kernel_clamp(const int32_t bounds[2], const int8_t *in, int8_t *out, int32_t count);
 void kernel_requantize(const operand *scale, int32_t out_zero, const int8_t *in, int8_t *out,

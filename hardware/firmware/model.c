@@ -31,7 +31,7 @@ enum { /* codes of the operators; a record begins with its code and its number o
   CLAMP,
   REQUANTIZE
 };
-enum { RECORD_HEAD = 2, MOST_PARTS = 16, MOST_SIZE = 1 << 15, MOST_EXPONENT = 30 };
+enum { RECORD_HEAD = 2, MOST_PARTS = 16, MOST_SIZE = 1 << 15, MOST_EXPONENT = 30, MOST_CLASSES = 511 };
 
 /* What is being read: the file, and the words of one record that are not read yet. */
 typedef struct {
@@ -63,6 +63,7 @@ typedef struct {
 typedef struct {
   int32_t in, out, rows, channels; /* rows · channels elements */
   const void *table;
+  softmax_scale softmax;
   int32_t bounds[2];
   operand scale;
   int32_t out_zero;
@@ -82,10 +83,12 @@ static int32_t word(reader *from) {
   return *from->at++;
 }
 
+/* A number in its range: what is computed from it cannot overflow, even where it was wrong. */
 static int32_t between(reader *from, int32_t low, int32_t high) {
   int32_t value = word(from);
-  check(from, low <= value && value <= high, "a number of an operator is out of its range");
-  return value;
+  bool good = low <= value && value <= high;
+  check(from, good, "a number of an operator is out of its range");
+  return good ? value : low;
 }
 
 static int32_t size(reader *from) { return between(from, 1, MOST_SIZE); }
@@ -218,11 +221,13 @@ static void read_concat(reader *from, concat_record *r) {
   check(from, filled == r->stride, "the parts of a map do not fill it");
 }
 
-static void check_exponentials(reader *from, const float *table) {
-  if (from->wrong != NULL) return;
-  bool good = table[0] == 1.0f;
-  for (int i = 1; i < 256; i++) good = good && table[i] >= 0.0f && table[i] <= 1.0f;
-  check(from, good, "a softmax has a table that is none");
+static void read_softmax(reader *from, map_record *r) {
+  check(from, r->channels <= MOST_CLASSES, "a softmax over too many");
+  r->softmax.scale.significand = between(from, 1 << 30, INT32_MAX);
+  r->softmax.scale.exponent = between(from, 0, 31);
+  r->softmax.least = between(from, -255, 0);
+  check(from, (int64_t)r->softmax.least * ((int64_t)1 << r->softmax.scale.exponent) >= INT32_MIN,
+        "a softmax that reaches too far");
 }
 
 static void read_map(reader *from, map_record *r, int32_t code) {
@@ -233,10 +238,7 @@ static void read_map(reader *from, map_record *r, int32_t code) {
   r->out = activation(from, count);
   switch (code) {
     case TABLE: r->table = constant(from, 256, 1); break;
-    case SOFTMAX:
-      r->table = constant(from, 256 * sizeof(float), 4);
-      check_exponentials(from, r->table);
-      break;
+    case SOFTMAX: read_softmax(from, r); break;
     case CLAMP: bounds(from, r->bounds); break;
     default: /* REQUANTIZE */
       r->scale = read_operand(from);
@@ -296,7 +298,7 @@ static void run_map(const map_record *r, int32_t code, int8_t *arena) {
   int32_t count = r->rows * r->channels;
   switch (code) {
     case TABLE: kernel_table(r->table, in, out, count); break;
-    case SOFTMAX: kernel_softmax(r->table, in, out, r->rows, r->channels); break;
+    case SOFTMAX: kernel_softmax(&r->softmax, in, out, r->rows, r->channels); break;
     case CLAMP: kernel_clamp(r->bounds, in, out, count); break;
     default: kernel_requantize(&r->scale, r->out_zero, in, out, count); break;
   }
