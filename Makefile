@@ -49,6 +49,9 @@ format: $(STAMP)
 bench: $(STAMP)  ## every number of README and docs, resumable
 	$(BIN)/python -m predictors evaluate --json > docs/predictors.json
 	$(BIN)/python -m benchmarks run first --json > docs/first.json
+	$(BIN)/python -m benchmarks headroom --json > docs/headroom.json
+	$(BIN)/python -m benchmarks validate --json > docs/proxies.json
+	$(BIN)/python -m benchmarks throughput --json > docs/throughput.json
 
 firmware: $(STAMP)  ## the committed firmware of the emulated boards, built again (gcc-arm-none-eabi)
 	$(BIN)/python -m hardware firmware

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
+from benchmarks.headroom import headroom
 from benchmarks.report import write_report
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
@@ -138,6 +139,25 @@ def throughput(
     for part, figures in result.items():
         for name, value in _flat(figures):
             table.add_row(part, name, "not installed" if value is None else f"{value:.4g}")
+    Console().print(table)
+
+
+@app.command("headroom")
+def headroom_command(
+    seeds: Annotated[int, typer.Option(help="Runs of random search.", min=2)] = 100,
+    evaluations: Annotated[int, typer.Option(help="Of each of them.", min=1)] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Says how much the default reward leaves to be won, in deviations of one training's noise."""
+    with Progress(TextColumn("searching"), BarColumn(), console=console) as bar:
+        task = bar.add_task("searching", total=seeds + 1)
+        result = headroom(seeds, evaluations, lambda: bar.advance(task))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("figure", "value")
+    for name, value in result.items():
+        table.add_row(name, f"{value:.6g}")
     Console().print(table)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -100,6 +101,7 @@ def _correlation(agents: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 HEADERS = ("agent", "best reward", "95 %", "p", "verified", "95 %", "p", "late mean", "distinct",
            "invalid", "seconds")  # fmt: skip
+FOUND = 7  # columns that say what was found; the others say how
 
 
 def cells(result: Mapping[str, Any]) -> list[list[str]]:
@@ -136,17 +138,24 @@ def _p(value: float | None) -> str:
 def show_suite(result: Mapping[str, Any], console: Console) -> None:
     """Prints the table."""
     title = f"{result['env']}, {result['evaluations']} evaluations, {result['seeds']} seeds"
-    table = Table(title=title)
-    for header in HEADERS:
-        table.add_column(header, justify="left" if header == "agent" else "right")
-    for row in cells(result):
-        table.add_row(*row)
-    console.print(table)
+    console.print(_table(result, range(FOUND), title))
+    console.print(_table(result, [0, *range(FOUND, len(HEADERS))], ""))
     if correlation := result["correlation_predicted_verified"]:
         console.print(
             f"predicted and verified reward over {correlation['n']} winners: "
             f"Pearson {correlation['pearson']:.2f}, Spearman {correlation['spearman']:.2f}"
         )
+
+
+def _table(result: Mapping[str, Any], columns: Sequence[int], title: str) -> Table:
+    """Some columns of the table: all of them are wider than a terminal."""
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    for column in columns:
+        header = HEADERS[column].replace("best reward", "best\nreward").replace("late ", "late\n")
+        table.add_column(header, justify="right" if column else "left", no_wrap=True)
+    for row in cells(result):
+        table.add_row(*(row[column] for column in columns))
+    return table
 
 
 def markdown(result: Mapping[str, Any]) -> str:
