@@ -113,6 +113,7 @@ def test_a_board_that_stands_still_times_out_and_then_goes_on(emulator: Emulator
         with pytest.raises(DeviceTimeout):
             remote.upload(MODEL, data, freeze)
         emulator.control("cont")
+        remote.seconds = 20.0
         remote.upload(MODEL, data)
         assert remote.download(MODEL, len(data)) == data
         _ready(remote)
