@@ -205,7 +205,7 @@ def _verify(
     """Trains the winners and random search's best, exports the best winner."""
     problem, data = setup.problem, setup.images()
     chosen = winners(found.rows, problem, options.verify)
-    rival = winners(random["uniform-length"].rows, problem, 1)
+    rival = winners(max(random.values(), key=_best).rows, problem, 1)  # of the stronger sampler
     trainer = TrainedEvaluator(data, full_recipe())
     verifier = Verifier(trainer, problem, VERIFY_SEEDS, options.out / "verified.json")
     try:
@@ -275,9 +275,11 @@ def _write(folder: Path, summary: dict[str, Any]) -> None:
 
 def headline(summary: dict[str, Any]) -> Sequence[str]:
     """The result in a few lines for the terminal."""
-    best, random = summary["best"], summary["random"]["uniform-length"]["best"]
+    best, random = summary["best"], {k: run["best"] for k, run in summary["random"].items()}
+    stronger = max(random, key=lambda sampler: random[sampler])
     lines = [
-        f"best reward {best['reward']:.4f}; random search at as many evaluations {random:.4f}",
+        f"best reward {best['reward']:.4f}; random search at as many evaluations "
+        f"{random[stronger]:.4f} (sampler {stronger}, the stronger one here)",
         "layers: " + " → ".join(best["layers"]),
     ]
     export = summary["export"]
