@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from agents.runs import make_agent
-from emnas_gym.budgets import Budgets
+from agents.runs import Plan, make_agent
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator
 from predictors.tables import packed_path, unpack
 
-BUDGETS = Budgets(ram_bytes=8192, flash_bytes=32768)
 GOOD = 0.95  # validation accuracy of networks whose noise counts: those that winners come from
 LONG = 10_000  # evaluations of the search for the best network
 
@@ -38,7 +36,7 @@ def headroom(seeds: int, evaluations: int, advance: Callable[[], None]) -> dict[
         above 95 %), ``reward_noise`` (what that is in reward at the best network) and
         ``deviations``: the difference in units of it.
     """
-    problem = Problem.make(budgets=BUDGETS)
+    problem = Plan().problem()
     best = _best(problem, "evolution", LONG, 100)
     advance()
     found = []

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
+from agents.runs import Plan
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import EmNASError
 from emnas_gym.evaluator import Evaluator
@@ -44,7 +45,7 @@ def agreement(networks: int, seed: int, advance: Callable[[str], None]) -> dict[
     Raises:
         EmNASError: If a proxy could measure fewer than two.
     """
-    problem = Problem.make(budgets={"ram_bytes": 8192, "flash_bytes": 32768})
+    problem = Plan().problem()
     rng = np.random.default_rng(seed)
     drawn = [problem.space.sample(rng, problem.task, problem.budgets) for _ in range(networks)]
     columns = {}

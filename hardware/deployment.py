@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from emnas_gym.graph import LayerGraph
-from hardware.calibration import calibrate
+from hardware.export import int8_program
 from hardware.flat_model import write_flat
 from hardware.interpreter import Model
-from hardware.lowering import lower_float, lower_int8
 from hardware.program import Array
 from hardware.tflite_writer import write_tflite
 
@@ -47,9 +46,7 @@ def deploy(graph: LayerGraph, weights: Mapping[str, Array], images: Array) -> De
         ModelFileError: If our firmware has not all of its operators.
         BackendMissing: If no interpreter is installed.
     """
-    plain = lower_float(graph, weights)
-    ranges = calibrate(write_tflite(plain), plain.output + 1, images)
-    program = lower_int8(graph, weights, ranges)
+    program = int8_program(graph, weights, images)
     tflite = write_tflite(program)
     reference = Model(tflite, reference=True)
     image = reference.quantize(np.asarray(images[:1], np.float32))

@@ -20,7 +20,6 @@ from hardware.errors import DeviceError, DeviceRefused, ModelFileError, WeightsE
 from hardware.host import Weights
 from hardware.random_weights import random_images, random_weights
 
-PROVENANCE = "emulated-insn"
 TRIES = 3  # of one network; before each but the first the board begins anew
 
 
@@ -87,7 +86,7 @@ class EmulatedEvaluator(Evaluator):
         self.readings[architecture] = reading
         instructions = round(reading.median_ticks * self.board.instructions_a_tick)
         return Measurement.of(
-            PROVENANCE,
+            reading.provenance,
             instructions=instructions,
             latency_ms=instructions / (self.clock_mhz * 1e3),
             seconds=time.perf_counter() - start,

@@ -11,7 +11,7 @@ from emnas_gym.errors import EmNASError
 from emnas_gym.graph import LayerGraph
 from hardware.calibration import calibrate
 from hardware.lowering import lower_float, lower_int8
-from hardware.program import Array
+from hardware.program import Array, Program
 from hardware.tflite_writer import write_tflite
 
 BYTES_A_LINE = 12
@@ -46,9 +46,16 @@ def export_int8(
         DatasetError: If the images do not fit the input.
         BackendMissing: If ai-edge-litert is not installed.
     """
+    return write_tflite(int8_program(graph, weights, calibration_images))
+
+
+def int8_program(
+    graph: LayerGraph, weights: Mapping[str, Array], calibration_images: Array
+) -> Program:
+    """The int8 program behind `export_int8`, which other formats are written from as well."""
     program = lower_float(graph, weights)
     ranges = calibrate(write_tflite(program), program.output + 1, calibration_images)
-    return write_tflite(lower_int8(graph, weights, ranges))
+    return lower_int8(graph, weights, ranges)
 
 
 def c_array(name: str, content: bytes) -> str:

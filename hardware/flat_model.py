@@ -18,11 +18,11 @@ import numpy as np
 from emnas_gym.memory import align
 from hardware.errors import ModelFileError
 from hardware.program import Array, Operator, Program, Quantization, Tensor
+from hardware.quantization import HIGHEST, LOWEST
 
 MAGIC = 0x31464D45  # "EMF1"
 HEADER_WORDS = 10
 ALIGNMENT = 16  # of constants
-LOWEST, HIGHEST = -128, 127
 MOST_PARTS = 16  # of one concatenation
 MOST_CLASSES = 511  # of one softmax
 INTEGER_BITS, STEP_BITS = 5, 26  # of a softmax's differences, before and behind the point

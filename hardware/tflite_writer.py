@@ -28,6 +28,7 @@ OPTIONS = {
     "MAX_POOL_2D": "Pool2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "ADD": "AddOptions",
+    "MUL": "MulOptions",
     "CONCATENATION": "ConcatenationOptions",
     "SOFTMAX": "SoftmaxOptions",
 }

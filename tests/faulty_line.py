@@ -138,6 +138,9 @@ class FaultyLine:
         self.close()
 
 
+CHECKED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
 def compiled(folder: Path, *flags: str) -> list[str]:
     """Compiles the firmware for this machine and returns the command that runs it."""
     return [str(build_native(folder / "emnas-agent", *flags, optimise="-O1"))]

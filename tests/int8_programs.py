@@ -13,8 +13,7 @@ from test_hardware_graphs import (
 )
 
 from emnas_gym.graph import LayerGraph
-from hardware.calibration import calibrate
-from hardware.lowering import lower_float, lower_int8
+from hardware.export import int8_program
 from hardware.program import Program
 from hardware.tflite_writer import write_tflite
 
@@ -28,8 +27,6 @@ GRAPHS = [
 @cache
 def programs(graph: LayerGraph, seed: int) -> tuple[Program, bytes]:
     """The int8 program of a graph, and its .tflite file."""
-    weights = trained_looking_weights(graph, seed)
-    plain = lower_float(graph, weights)
-    ranges = calibrate(write_tflite(plain), plain.output + 1, images_for(graph, 16, seed))
-    program = lower_int8(graph, weights, ranges)
+    weights, images = trained_looking_weights(graph, seed), images_for(graph, 16, seed)
+    program = int8_program(graph, weights, images)
     return program, write_tflite(program)

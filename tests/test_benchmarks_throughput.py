@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from invented_search import make_summary
 from outside_programs import needs_program
+from rich.console import Console
 from test_hardware_graphs import branching_graph, images_for, space_graphs, trained_looking_weights
 from typer.testing import CliRunner
 
@@ -14,11 +19,15 @@ pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 
 from benchmarks.cli import app
+from benchmarks.search import headline
+from benchmarks.suite_table import cells, show_suite
 from benchmarks.throughput import measure
 from benchmarks.validate import PROXIES
 from emnas_gym.errors import UnknownName
 from hardware.export import export_int8
 from hardware.interpreter import Model
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_throughput_of_the_export_is_measured_step_by_step() -> None:  # F1
@@ -49,6 +58,33 @@ def test_proxies_of_latency_agree_somewhat() -> None:  # F13
     assert len(result["tau"]) == len(PROXIES) * (len(PROXIES) - 1) // 2
     assert all(-1 <= tau <= 1 for tau in result["tau"].values())
     assert result["tau"]["cortex-m4 instructions · cortex-m7 instructions"] > 0.8
+
+
+def test_headroom_is_the_difference_in_units_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.headroom.LONG", 150)
+    command = ["headroom", "--seeds", "2", "--evaluations", "30", "--json"]
+    result = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    won = result["best_known"] - result["random_expected"]
+    assert result["deviations"] == pytest.approx(won / result["reward_noise"])
+    assert 0.005 < result["accuracy_noise"] < 0.02
+    assert result["random_standard_error"] > 0
+
+
+def test_the_table_of_a_suite_fits_a_terminal() -> None:
+    result = json.loads((ROOT / "docs" / "first.json").read_text(encoding="utf-8"))
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_suite(result, console)
+    shown = console.export_text()
+    assert "…" not in shown
+    assert all(cell in shown for row in cells(result) for cell in row)
+
+
+def test_the_headline_names_the_stronger_sampler() -> None:
+    summary: dict[str, Any] = make_summary(100) | {"export": None}
+    for sampler in ("walk", "uniform-length"):
+        summary["random"][sampler]["best"] = 7.25
+        assert f"7.2500 (sampler {sampler}," in headline(summary)[0]
+        summary["random"][sampler]["best"] = 0.0
 
 
 @pytest.mark.slow

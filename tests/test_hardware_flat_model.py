@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faulty_line import FaultyLine, compiled
+from faulty_line import CHECKED, FaultyLine, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from int8_programs import GRAPHS, programs
@@ -44,7 +44,6 @@ from hardware.tflite_writer import write_tflite
 
 pytest.importorskip("serial", reason="needs the package pyserial")
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
-CHECKED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(scope="module")
@@ -243,21 +242,51 @@ def test_softmaxes_agree_on_ties_and_near_them(remote: Remote, scale: float) -> 
         _compare(remote, "SOFTMAX", rows, Quantization.of(scale))
 
 
+@pytest.mark.parametrize("zero_point", [-128, -3, 127])
+def test_products_agree(remote: Remote, zero_point: int) -> None:
+    every = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
+    for scale in (1 / 300, 0.004, 0.03):
+        _compare(remote, "MUL", every, Quantization.of(scale, zero_point))
+
+
+@pytest.mark.parametrize(("dilation", "padding"), [(2, "SAME"), (3, "VALID"), (2, "VALID")])
+def test_dilated_convolutions_agree(remote: Remote, dilation: int, padding: str) -> None:
+    rng = np.random.default_rng(dilation)
+    values = rng.integers(-128, 128, (1, 16, 16, 2)).astype(np.int8)
+    kernel = rng.integers(-127, 128, (3, 3, 3, 2)).astype(np.int8)
+    scales = np.array([0.01, 0.02, 0.005], np.float32)
+    size = 16 if padding == "SAME" else 16 - 2 * dilation
+    tensors = (
+        Tensor(values.shape, "int8", None, Quantization.of(0.02, 5), 0),
+        Tensor((1, size, size, 3), "int8", None, Quantization.of(0.3, -9), 1 << 12),
+        Tensor(kernel.shape, "int8", kernel, Quantization(scales, 0, 0)),
+        Tensor((3,), "int32", np.array([50, -900, 7], np.int32), Quantization(scales * 0.02)),
+    )
+    options = {"padding": padding, "strideH": 1, "strideW": 1, "fusedActivationFunction": "RELU"}
+    options |= {"dilationHFactor": dilation, "dilationWFactor": dilation}
+    _agree(remote, Program(tensors, (Operator("CONV_2D", (0, 2, 3), 1, options),), 1), values)
+
+
 def _compare(remote: Remote, code: str, values: NDArray[np.int8], read: Quantization) -> None:
-    """Runs one operator on the firmware and in the interpreter."""
-    options = {"beta": 1.0} if code == "SOFTMAX" else {}
-    places = (0, 1 << 18)
+    """Runs one operator that keeps the shape on the firmware and in the interpreter."""
+    options = {"SOFTMAX": {"beta": 1.0}, "MUL": {"fusedActivationFunction": "NONE"}}
     tensors = tuple(
         Tensor(values.shape, "int8", None, quantization, place)
-        for quantization, place in zip((read, PROBABILITY), places, strict=True)
+        for quantization, place in ((read, 0), (PROBABILITY, 1 << 18))
     )
-    program = Program(tensors, (Operator(code, (0,), 1, options),), 1)
+    inputs = (0, 0) if code == "MUL" else (0,)
+    operator = Operator(code, inputs, 1, options.get(code, {}))
+    _agree(remote, Program(tensors, (operator,), 1), values)
+
+
+def _agree(remote: Remote, program: Program, values: NDArray[np.int8]) -> None:
     content = write_tflite(program)
     remote.upload(MODEL, write_flat(program, content))
     remote.upload(INPUT, values.tobytes())
     remote.run(1, 0, seconds=60)
-    got = np.frombuffer(remote.download(OUTPUT, values.size), np.int8).reshape(values.shape)
-    np.testing.assert_array_equal(got, Model(content, reference=True).raw(values)[0][np.newaxis])
+    expected = Model(content, reference=True).raw(values)
+    got = np.frombuffer(remote.download(OUTPUT, expected.size), np.int8)
+    np.testing.assert_array_equal(got, expected.ravel())
 
 
 def test_only_planned_int8_programs_are_written() -> None:

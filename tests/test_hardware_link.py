@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_line import Faults, FaultyLine, compiled
+from faulty_line import CHECKED, Faults, FaultyLine, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from outside_programs import needs_program
@@ -42,7 +42,6 @@ from hardware.link.remote import (
 from hardware.link.session import Session
 
 pytest.importorskip("serial", reason="needs the package pyserial")
-CHECKED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(scope="module")
