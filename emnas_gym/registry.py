@@ -25,6 +25,10 @@ TABLES: dict[str, dict[str, str]] = {
         "npu": "hardware.npu:NpuEvaluator",
         "emulated": "hardware.emulated:EmulatedEvaluator",
     },
+    "driver": {
+        "framed": "hardware.drivers.framed:FramedDriver",
+        "emulated": "hardware.drivers.framed:EmulatedDriver",
+    },
     "agent": {
         "random": "agents.random_search:RandomSearch",
         "evolution": "agents.evolution:RegularisedEvolution",
@@ -58,7 +62,7 @@ def resolve(kind: str, name: str) -> Any:  # noqa: ANN401
     """Imports what a name stands for.
 
     Args:
-        kind: ``"evaluator"`` or ``"agent"``.
+        kind: ``"evaluator"``, ``"driver"`` or ``"agent"``.
         name: A known name, or an import string ``"package.module:attribute"``.
 
     Raises:

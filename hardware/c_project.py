@@ -44,7 +44,7 @@ def write_c_project(folder: Path, deployment: Deployment) -> Path:
 
 
 def _header(deployment: Deployment) -> str:
-    words = struct.unpack(f"<{len(deployment.flat) // 4}I", deployment.flat)
+    words = struct.unpack(f"<{len(deployment.file('flat')) // 4}I", deployment.file("flat"))
     network = _rows([f"0x{word:08x}" for word in words], 8)
     return (
         "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n\n"

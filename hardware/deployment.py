@@ -1,54 +1,117 @@
-"""A network made ready for a board: its files, one input, and the output that must come back."""
+"""A network made ready for devices: its files, one input, and the output that must come back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from emnas_gym.graph import LayerGraph
-from hardware.export import int8_program
+from hardware.errors import DeviceRefused, ModelFileError, ProtocolError
+from hardware.export import export_float, int8_program
 from hardware.flat_model import write_flat
 from hardware.interpreter import Model
-from hardware.program import Array
+from hardware.model_file import read_model_file
+from hardware.program import Array, Quantization
+from hardware.random_weights import random_images
 from hardware.tflite_writer import write_tflite
+
+FORMATS = ("flat", "float32")
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One network as boards take it.
+    """One network as devices take it.
 
     Attributes:
         tflite: The int8 .tflite file.
-        flat: The same network in the format of our firmware.
-        image: One input in the network's own numbers.
-        expected: The reference kernels' output for it.
+        image: One input in the network's own numbers, int8.
+        expected: The reference kernels' output for it, int8.
+        real_image: The same input as real numbers; float32, the input's shape.
+        output: Scale and zero point of the output.
+        files: The same network in other formats, by their names in `FORMATS`.
     """
 
     tflite: bytes
-    flat: bytes
     image: bytes
     expected: bytes
+    real_image: Array
+    output: Quantization
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def file(self, name: str) -> bytes:
+        """The network in a format that a device takes.
+
+        Raises:
+            DeviceRefused: If it was not made in this format.
+        """
+        if name not in self.files:
+            raise DeviceRefused(f"the device needs the network as {name}: give tokens, not a file")
+        return self.files[name]
+
+    def difference(self, output: bytes) -> int:
+        """Largest difference of an output from the expected one, in its steps.
+
+        Raises:
+            ProtocolError: If it is of another length.
+        """
+        if len(output) != len(self.expected):
+            raise ProtocolError(f"an output of {len(output)} bytes, not {len(self.expected)}")
+        given, expected = (np.frombuffer(o, np.int8).astype(int) for o in (output, self.expected))
+        return int(np.abs(given - expected).max())
 
 
-def deploy(graph: LayerGraph, weights: Mapping[str, Array], images: Array) -> Deployment:
+def deploy(
+    graph: LayerGraph,
+    weights: Mapping[str, Array],
+    images: Array,
+    formats: Sequence[str] = ("flat",),
+) -> Deployment:
     """Makes a network ready.
 
     Args:
         graph: Any graph; training-only operations are dropped.
         weights: Arrays with the names and shapes of `LayerGraph.weight_shapes`.
         images: (N, *input shape) float32, for calibration; the first is the input.
+        formats: Which of `FORMATS` to make beside the int8 .tflite file.
 
     Raises:
         WeightsError: If weights are missing, of another shape or not finite.
         DatasetError: If the images do not fit the input.
-        ModelFileError: If our firmware has not all of its operators.
-        BackendMissing: If no interpreter is installed.
+        ModelFileError: If a format has not all of its operators.
+        BackendMissing: If no interpreter is installed, or no converter to a format.
     """
     program = int8_program(graph, weights, images)
     tflite = write_tflite(program)
+    files: dict[str, bytes] = {}
+    for name in formats:
+        if name == "flat":
+            files[name] = write_flat(program, tflite)
+        elif name == "float32":
+            files[name] = export_float(graph, weights)
+        else:
+            raise ModelFileError(f"there is no format {name!r}, only {', '.join(FORMATS)}")
+    return _deployment(tflite, np.asarray(images[0], np.float32), files)
+
+
+def deploy_file(path: Path) -> Deployment:
+    """Makes an int8 .tflite file of unknown origin ready, with noise for an input.
+
+    Raises:
+        ModelFileError: If it cannot be run, or is not int8 from end to end.
+    """
+    content = read_model_file(path)
+    model = Model(content)
+    if model.input_dtype != np.int8:
+        raise ModelFileError(f"{path}: takes {model.input_dtype}; devices are given int8 files")
+    return _deployment(content, random_images(model.input_shape, 1)[0], {})
+
+
+def _deployment(tflite: bytes, image: Array, files: Mapping[str, bytes]) -> Deployment:
     reference = Model(tflite, reference=True)
-    image = reference.quantize(np.asarray(images[:1], np.float32))
-    expected = reference.raw(image)
-    return Deployment(tflite, write_flat(program, tflite), image.tobytes(), expected.tobytes())
+    integers = reference.quantize(image[np.newaxis])
+    expected = reference.raw(integers)
+    output = reference.output_quantization
+    return Deployment(tflite, integers.tobytes(), expected.tobytes(), image, output, files)

@@ -13,12 +13,12 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.tasks import Task
 from hardware.deployment import deploy
-from hardware.drivers.base import Reading, Repeats
-from hardware.drivers.framed import FramedDriver
+from hardware.drivers.framed import EmulatedDriver
 from hardware.emulator import BOARDS
 from hardware.errors import DeviceError, DeviceRefused, ModelFileError, WeightsError
 from hardware.host import Weights
 from hardware.random_weights import random_images, random_weights
+from hardware.reading import Reading, Repeats
 
 TRIES = 3  # of one network; before each but the first the board begins anew
 
@@ -58,11 +58,11 @@ class EmulatedEvaluator(Evaluator):
     ) -> None:
         if core not in BOARDS:
             raise DomainError(f"no emulated board has a {core}; there are {', '.join(BOARDS)}")
-        self.task, self.board, self.clock_mhz, self.weights = task, BOARDS[core], clock_mhz, weights
+        self.task, self.core, self.clock_mhz, self.weights = task, core, clock_mhz, weights
         self.repeats = repeats or Repeats(timed=3, warm_up=1)
         self.domain = Domain(task=task.name)
         self.readings: dict[Architecture, Reading] = {}
-        self._driver: FramedDriver | None = None
+        self._driver: EmulatedDriver | None = None
 
     @classmethod
     def for_problem(cls, problem: Problem) -> Self:
@@ -84,7 +84,7 @@ class EmulatedEvaluator(Evaluator):
         except (InvalidArchitecture, WeightsError, ModelFileError, DeviceError) as error:
             return EvaluationError(f"{architecture!r}: {error}")
         self.readings[architecture] = reading
-        instructions = round(reading.median_ticks * self.board.instructions_a_tick)
+        instructions = round(reading.reported_ticks * BOARDS[self.core].instructions_a_tick)
         return Measurement.of(
             reading.provenance,
             instructions=instructions,
@@ -98,7 +98,7 @@ class EmulatedEvaluator(Evaluator):
         deployment = deploy(graph, weights, random_images(self.task.input_shape, 2))
         for tries in range(1, TRIES + 1):
             try:
-                self._driver = self._driver or FramedDriver(self.board)
+                self._driver = self._driver or EmulatedDriver(self.core)
                 return self._driver.measure(deployment, self.repeats)
             except DeviceRefused:
                 raise

@@ -19,7 +19,7 @@ from hardware.captured import captured
 from hardware.errors import ModelFileError
 from hardware.extras import advice
 from hardware.model_file import check_content
-from hardware.program import Array
+from hardware.program import Array, Quantization
 
 CALIBRATION_BYTES = 32 << 20  # of activations that one batched run may keep
 
@@ -123,6 +123,11 @@ class Model:
         dtype: np.dtype[Any] = np.dtype(self._input["dtype"])
         return dtype
 
+    @property
+    def output_quantization(self) -> Quantization:
+        """Scale and zero point of the output; a scale of 0 where it is float."""
+        return Quantization.of(*self._output["quantization"])
+
     def invoke(self) -> None:
         """Runs once on whatever the input holds; what latency measurements time.
 
@@ -167,9 +172,9 @@ class Model:
         Returns:
             (N, classes) float32.
         """
-        scale, zero_point = self._output["quantization"]
+        steps = self.output_quantization
         outputs: Array = self.raw(self.quantize(images)).astype(np.float32)
-        return outputs if scale == 0 else (outputs - zero_point) * np.float32(scale)
+        return outputs if steps.scale == 0 else (outputs - steps.zero_point) * steps.scales
 
     def quantize(self, images: Array) -> Array:
         """Images in the numbers of the input; unchanged values for a float model."""

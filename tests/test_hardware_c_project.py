@@ -46,7 +46,7 @@ def test_it_says_when_it_does_not_agree(tmp_path: Path) -> None:
     wrong = bytes([good.expected[0] ^ 1]) + good.expected[1:]
     write_c_project(tmp_path, replace(good, expected=wrong))
     assert "not what the reference kernels compute" in _make(tmp_path).stdout
-    write_c_project(tmp_path, replace(good, flat=b"BAD!" + good.flat[4:]))
+    write_c_project(tmp_path, replace(good, files={"flat": b"BAD!" + good.file("flat")[4:]}))
     assert "cannot be opened: not a model of this firmware's format" in _make(tmp_path).stdout
 
 

@@ -1,84 +1,66 @@
-"""What every driver can do, and what it brings back."""
+"""What every driver can do: say who it speaks to, measure networks, let go."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from hardware.deployment import Deployment
+from hardware.errors import DeviceError, DeviceRefused
+from hardware.reading import Reading, Repeats
 
-
-@dataclass(frozen=True)
-class Repeats:
-    """How often a network runs.
-
-    Attributes:
-        timed: Runs that are timed.
-        warm_up: Runs before them.
-        seconds: Deadline of all of them together.
-    """
-
-    timed: int = 10
-    warm_up: int = 2
-    seconds: float = 60.0
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a device said about one network.
-
-    Attributes:
-        ticks: Of its clock, one a timed run.
-        ticks_per_second: Of that clock.
-        provenance: ``"board"`` or ``"emulated-insn"``.
-        arena_bytes: Bytes of activations that it used.
-        stack_bytes: The most stack so far; 0 if it cannot know.
-        firmware: CRC-32 of the device's program; 0 if it cannot know.
-        model: CRC-32 of the .tflite file that ran.
-    """
-
-    ticks: tuple[int, ...]
-    ticks_per_second: int
-    provenance: str
-    arena_bytes: int
-    stack_bytes: int
-    firmware: int
-    model: int
-
-    @property
-    def median_ticks(self) -> float:
-        """Median over the timed runs."""
-        return float(np.median(self.ticks))
-
-    @property
-    def spread_ticks(self) -> float:
-        """Interquartile range over the timed runs."""
-        low, high = np.percentile(self.ticks, [25, 75])
-        return float(high - low)
-
-    @property
-    def latency_ms(self) -> float:
-        """Median time of a run."""
-        return 1e3 * self.median_ticks / self.ticks_per_second
+Answer = Reading | DeviceError
 
 
 class Driver(ABC):
-    """A connection to one device; a context manager that closes it."""
+    """A connection to one device; a context manager that closes it.
+
+    A subclass is made with the address of its device, and with options of its own as keywords
+    that have defaults; `hardware.drivers.open_driver` passes them on from a name or a file.
+
+    Attributes:
+        formats: Files that a `Deployment` must bring beside the int8 .tflite one.
+        batch: Networks that it likes to be given at once; 1 where they are run one by one.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = ()
+    batch: ClassVar[int] = 1
 
     @abstractmethod
-    def measure(self, deployment: Deployment, repeats: Repeats) -> Reading:
-        """Runs a network on the device and checks what it computed.
+    def describe(self) -> dict[str, str]:
+        """What the device says of itself, for people: name, version, clock, memories.
 
         Raises:
-            DeviceError: If it cannot; `ProtocolError` if the output is not the right one.
+            DeviceError: If it does not answer.
         """
 
     @abstractmethod
+    def measure(self, deployment: Deployment, repeats: Repeats) -> Reading:
+        """Runs a network on the device, and checks what it computed where it gives that back.
+
+        Raises:
+            DeviceRefused: If this network cannot run there; another one may.
+            DeviceError: If the device failed; `ProtocolError` if the output is not the right one.
+        """
+
+    def measure_all(self, deployments: Sequence[Deployment], repeats: Repeats) -> list[Answer]:
+        """Measures several networks; what one of them is refused for does not end the others.
+
+        Raises:
+            DeviceError: If the device failed, other than by refusing a network.
+        """
+        answers: list[Answer] = []
+        for deployment in deployments:
+            try:
+                answers.append(self.measure(deployment, repeats))
+            except DeviceRefused as refusal:
+                answers.append(refusal)
+        return answers
+
+    @abstractmethod
     def close(self) -> None:
-        """Releases the device."""
+        """Releases the device; a second call does nothing."""
 
     def __enter__(self) -> Self:
         """Returns itself."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import zlib
 from contextlib import ExitStack
+from typing import ClassVar
 
+from emnas_gym.errors import UnknownName
 from hardware.deployment import Deployment
-from hardware.drivers.base import Driver, Reading, Repeats
-from hardware.emulator import Board, Emulator
+from hardware.drivers.base import Driver
+from hardware.emulator import BOARDS, Emulator
 from hardware.errors import ProtocolError
 from hardware.link.port import Port
 from hardware.link.remote import INPUT, MODEL, OUTPUT, Remote
 from hardware.link.session import Session
+from hardware.reading import Reading, Repeats
 
 
 class FramedDriver(Driver):
-    """A device that speaks the framed link.
+    """A board that speaks the framed link.
 
     Args:
-        target: URL of its port, or the board to emulate.
+        address: URL of its port: ``/dev/ttyUSB0``, ``socket://host:port``.
         baud: Symbols a second of a real line.
 
     Attributes:
@@ -26,23 +29,38 @@ class FramedDriver(Driver):
 
     Raises:
         DeviceError: If the port cannot be opened, or the device does not answer as one of ours.
-        BackendMissing: If pyserial or QEMU is not installed.
+        BackendMissing: If pyserial is not installed.
     """
 
-    def __init__(self, target: str | Board, baud: int = 115_200) -> None:
-        self.provenance = "board" if isinstance(target, str) else "emulated-insn"
+    formats: ClassVar[tuple[str, ...]] = ("flat",)
+    provenance: ClassVar[str] = "board"
+    clock: ClassVar[str] = "the board's own counter"
+
+    def __init__(self, address: str, baud: int = 115_200) -> None:
         with ExitStack() as opened:
-            url = target if isinstance(target, str) else opened.enter_context(Emulator(target)).url
-            self.remote = Remote(Session(opened.enter_context(Port(url, baud=baud))))
+            self.remote = Remote(Session(opened.enter_context(Port(address, baud=baud))))
             self._opened = opened.pop_all()
+
+    def describe(self) -> dict[str, str]:
+        """Its name, clock, memories and firmware."""
+        greeting, state = self.remote.greeting, self.remote.state()
+        model, image, output = greeting.capacities[:3]
+        return {
+            "name": greeting.name,
+            "clock": f"{greeting.ticks_per_second:,} ticks a second",
+            "memory": f"model {model:,}, input {image:,}, output {output:,} bytes",
+            "arena": f"{state.arena_capacity:,} bytes",
+            "firmware": f"{state.firmware:08x}",
+        }
 
     def measure(self, deployment: Deployment, repeats: Repeats) -> Reading:
         """Uploads, runs, reads back and compares with the reference kernels, to the bit."""
         remote = self.remote
-        remote.upload(MODEL, deployment.flat)
+        remote.upload(MODEL, deployment.file("flat"))
         remote.upload(INPUT, deployment.image)
         ticks = remote.run(repeats.timed, repeats.warm_up, repeats.seconds)
-        if remote.download(OUTPUT, len(deployment.expected)) != deployment.expected:
+        output = remote.download(OUTPUT, len(deployment.expected))
+        if deployment.difference(output):
             raise ProtocolError("the device's output is not that of the reference kernels")
         state, model = remote.state(), zlib.crc32(deployment.tflite)
         if state.source != model:
@@ -51,12 +69,39 @@ class FramedDriver(Driver):
             ticks=tuple(ticks),
             ticks_per_second=remote.greeting.ticks_per_second,
             provenance=self.provenance,
+            clock=self.clock,
+            model=model,
+            warm_up=repeats.warm_up,
+            difference=0,
             arena_bytes=state.arena_bytes,
             stack_bytes=state.stack_bytes,
-            firmware=state.firmware,
-            model=model,
+            firmware=f"{remote.greeting.name} {state.firmware:08x}",
         )
 
     def close(self) -> None:
         """Closes the port, and ends the emulator if there is one."""
         self._opened.close()
+
+
+class EmulatedDriver(FramedDriver):
+    """A board that QEMU emulates; it begins anew with every driver.
+
+    Args:
+        address: Its core: ``cortex-m3``, ``cortex-m4`` or ``cortex-m7``.
+
+    Raises:
+        UnknownName: If no emulated board has that core.
+        DeviceError: If it does not start, or does not answer.
+        BackendMissing: If pyserial or QEMU is not installed.
+    """
+
+    provenance: ClassVar[str] = "emulated-insn"
+    clock: ClassVar[str] = "instructions of QEMU"
+
+    def __init__(self, address: str) -> None:
+        if address not in BOARDS:
+            raise UnknownName("emulated core", address, BOARDS)
+        with ExitStack() as opened:
+            super().__init__(opened.enter_context(Emulator(BOARDS[address])).url)
+            opened.push(self._opened.pop_all())
+            self._opened = opened.pop_all()
