@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 LISTED = 20  # known names that a message lists where none is near
 
@@ -63,6 +64,25 @@ class DomainError(EmNASError, ValueError):
 
 class EvaluationError(EmNASError, RuntimeError):
     """One architecture could not be measured; the batch goes on without it."""
+
+
+class EvaluationStopped(EmNASError, RuntimeError):
+    """An evaluator that cannot go on: no device is left, a disk is full.
+
+    A ledger keeps what was measured; the same run begun again goes on from there.
+
+    Args:
+        message: What happened, and what to do.
+        results: For each architecture of the batch its result, or None where there is none yet.
+    """
+
+    def __init__(self, message: str, results: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.message, self.results = message, list(results)
+
+    def __reduce__(self) -> tuple[type[EvaluationStopped], tuple[str, list[Any]]]:
+        """Lets it cross from a worker process with its results."""
+        return type(self), (self.message, self.results)
 
 
 class BudgetSpent(EmNASError, RuntimeError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from emnas_gym.architecture import Architecture
-from emnas_gym.errors import DomainError, EvaluationError
+from emnas_gym.errors import DomainError, EvaluationError, EvaluationStopped
 from emnas_gym.measurement import FIELDS, Measurement, merge
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class Evaluator(ABC):
         Returns:
             For each a `Measurement` of finite numbers, or the `EvaluationError` that says why
             there is none.
+
+        Raises:
+            EvaluationStopped: If it cannot go on; it holds what was measured until then.
         """
         results = self._evaluate(batch) if batch else []
         if len(results) != len(batch):
@@ -130,8 +133,18 @@ class EvaluatorStack(Evaluator):
         self.repeatable = all(part.repeatable for part in parts)
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
-        columns = [part.evaluate(batch) for part in self.parts]
-        return [_merge_row(row) for row in zip(*columns, strict=True)]
+        columns: list[list[Result | None]] = []
+        stopped: EvaluationStopped | None = None
+        for part in self.parts:
+            try:
+                columns.append([*part.evaluate(batch)])
+            except EvaluationStopped as error:
+                stopped = stopped or error
+                columns.append(error.results)
+        rows = [_merge_row(row) for row in zip(*columns, strict=True)]
+        if stopped is not None:
+            raise EvaluationStopped(stopped.message, rows) from stopped
+        return [row for row in rows if row is not None]
 
     def close(self) -> None:
         """Closes every part."""
@@ -139,10 +152,14 @@ class EvaluatorStack(Evaluator):
             part.close()
 
 
-def _merge_row(row: tuple[Result, ...]) -> Result:
+def _merge_row(row: tuple[Result | None, ...]) -> Result | None:
+    """What the parts know of one architecture; None where a part that stopped knows nothing."""
+    if None in row:
+        return None
     parts = []
     for result in row:
         if isinstance(result, EvaluationError):
             return result
+        assert result is not None
         parts.append(result)
     return merge(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS evaluations (
     id INTEGER PRIMARY KEY, tokens TEXT NOT NULL, canonical TEXT NOT NULL,
     measurement TEXT, error TEXT, reward REAL, batch INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (
+    canonical TEXT PRIMARY KEY, measurement TEXT, error TEXT);
 COMMIT;
 """
 
@@ -116,10 +118,7 @@ class History:
             (
                 _text(row.tokens),
                 _text(row.canonical),
-                None
-                if isinstance(row.result, EvaluationError)
-                else json.dumps(row.result.to_json()),
-                str(row.result) if isinstance(row.result, EvaluationError) else None,
+                *_result_text(row.result),
                 row.reward,
                 row.batch,
             )
@@ -131,6 +130,26 @@ class History:
         )
         with self._guard(), self._db:
             self._db.executemany(query, values)
+
+    def keep(self, results: Mapping[tuple[int, ...], Result]) -> None:
+        """Keeps results of a batch that broke off, by canonical tokens; they are no evaluations.
+
+        Raises:
+            StoreError: If the file cannot be written.
+        """
+        values = [(_text(key), *_result_text(result)) for key, result in results.items()]
+        with self._guard(), self._db:
+            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", values)
+
+    def kept(self) -> dict[tuple[int, ...], Result]:
+        """What `keep` has kept.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        with self._guard():
+            rows = self._db.execute("SELECT canonical, measurement, error FROM kept")
+            return {_tokens(key): _read_result(value, error) for key, value, error in rows}
 
     def rows(self) -> Iterator[Row]:
         """All evaluations in order.
@@ -168,10 +187,21 @@ class History:
 
 def _read_row(values: tuple[str, str, str | None, str, float, int]) -> Row:
     tokens, canonical, measurement, error, reward, batch = values
-    result: Result = EvaluationError(error)
-    if measurement is not None:
-        result = Measurement.from_json(json.loads(measurement))
+    result = _read_result(measurement, error)
     return Row(_tokens(tokens), _tokens(canonical), result, reward, batch)
+
+
+def _result_text(result: Result) -> tuple[str | None, str | None]:
+    """A measurement as JSON, or an error's words."""
+    if isinstance(result, EvaluationError):
+        return None, str(result)
+    return json.dumps(result.to_json()), None
+
+
+def _read_result(measurement: str | None, error: str | None) -> Result:
+    if measurement is None:
+        return EvaluationError(error)
+    return Measurement.from_json(json.loads(measurement))
 
 
 def _text(tokens: Sequence[int]) -> str:

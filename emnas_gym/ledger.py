@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.env import EmNASEnv
-from emnas_gym.errors import BudgetSpent, EvaluationError, StoreError
+from emnas_gym.errors import BudgetSpent, EvaluationError, EvaluationStopped, StoreError
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.history import History, Row
 from emnas_gym.problem import Problem
@@ -54,14 +54,14 @@ class Ledger(Evaluator):
         self.history = History(path, {"problem": problem.to_json()} | (about or {}))
         self.rows: list[Row] = []
         self.episodes = self.steps = self.invalid_steps = 0
-        self._stored = self._read()
-        self._known = {row.canonical: row.result for row in self._stored}
+        self._stored, self._kept = self._read()
+        self._known = self._kept | {row.canonical: row.result for row in self._stored}
         self._batches = 0
         self._watch = watch
 
-    def _read(self) -> list[Row]:
+    def _read(self) -> tuple[list[Row], dict[tuple[int, ...], Result]]:
         try:
-            return list(self.history.rows())
+            return list(self.history.rows()), self.history.kept()
         except StoreError:
             self.history.close()  # so that the file can be replaced
             raise
@@ -109,8 +109,7 @@ class Ledger(Evaluator):
         keys = [architecture.canonical for architecture in batch]
         new = {k: a for k, a in zip(keys, batch, strict=True) if k not in self._known}
         if new:
-            results = map(self._complete, self.evaluator.evaluate(list(new.values())))
-            self._known.update(zip(new, results, strict=True))
+            self._measure(new)
         self._batches += 1
         rows = [
             Row(a.tokens, k, self._known[k], self.reward(self._known[k]), self._batches)
@@ -118,6 +117,18 @@ class Ledger(Evaluator):
         ]
         self._store(rows)
         return [row.result for row in rows]
+
+    def _measure(self, new: Mapping[tuple[int, ...], Architecture]) -> None:
+        """Measures what is not known; what an evaluator knows that stops on the way is kept."""
+        try:
+            results = self.evaluator.evaluate(list(new.values()))
+        except EvaluationStopped as stopped:
+            pairs = zip(new, stopped.results, strict=True)
+            known = {key: self._complete(result) for key, result in pairs if result is not None}
+            self._known.update(known)
+            self.history.keep(known)
+            raise
+        self._known.update(zip(new, map(self._complete, results), strict=True))
 
     def reward(self, result: Result) -> float:
         """The scalar reward of a result; a failure has the value of an illegal network."""

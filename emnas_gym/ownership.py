@@ -25,7 +25,7 @@ class Ownership:
         lock = path.with_name(path.name + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(lock, timeout=0.2)
+            self._db = sqlite3.connect(lock, timeout=0.2, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} cannot be written: {error}") from error
         try:

@@ -24,10 +24,13 @@ TABLES: dict[str, dict[str, str]] = {
         "host": "hardware.host:HostEvaluator",
         "npu": "hardware.npu:NpuEvaluator",
         "emulated": "hardware.emulated:EmulatedEvaluator",
+        "boards": "hardware.boards:BoardEvaluator",
     },
     "driver": {
         "framed": "hardware.drivers.framed:FramedDriver",
         "emulated": "hardware.drivers.framed:EmulatedDriver",
+        "host": "hardware.drivers.here:HostDriver",
+        "npu": "hardware.drivers.here:NpuDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",

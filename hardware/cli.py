@@ -1,4 +1,4 @@
-"""The door of `hardware`: devices, doctor and firmware here, the rest in `model_commands`."""
+"""The door of `hardware`: devices, doctor, firmware and serve here, the rest beside it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from rich.markup import escape
 
 from emnas_gym.devices import Device, devices
 from emnas_gym.door import print_json
-from hardware import model_commands
+from hardware import measure_command, model_commands
 from hardware.application import Json, app, console, table_of
+from hardware.bundle import write_bundle
 from hardware.doctor import examine
 from hardware.emulator import BOARDS, PREBUILT
 from hardware.firmware_builder import build_board
+from hardware.linux.serve import main as serve_main
 from hardware.npu_compiler import CONFIGS
 
-__all__ = ["app", "model_commands"]
+__all__ = ["app", "measure_command", "model_commands"]
 
 
 @app.command("devices")
@@ -64,6 +66,36 @@ def firmware_command(
     out.mkdir(parents=True, exist_ok=True)
     for board in BOARDS.values():
         console.print(str(build_board(board, out / f"{board.machine}.elf")), soft_wrap=True)
+
+
+@app.command("serve")
+def serve_command(
+    port: Annotated[str, typer.Option(help="Serial port, e.g. /dev/ttyGS0.")] = "",
+    listen: Annotated[
+        str, typer.Option(help="Network port, or host:port; one host at a time.")
+    ] = "",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the agent as one file for a board, e.g. agent.pyz.")
+    ] = None,
+    baud: Annotated[int, typer.Option(help="Symbols a second of the serial port.")] = 115_200,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the interpreter.")] = 1,
+) -> None:
+    """Makes a Linux machine a device: it takes .tflite files over a line, runs and times them.
+
+    On the board, which needs numpy and tflite-runtime or ai-edge-litert alone:
+    python -m hardware serve --bundle agent.pyz, copied there, and python3 agent.pyz --listen 5555
+
+    On the desk: python -m hardware measure --on framed:socket://board:5555 --tokens 31,75,100,382
+
+    A network port has no password: whoever reaches it can run models there.
+    """
+    if sum(map(bool, (port, listen, bundle))) != 1:
+        raise typer.BadParameter("give either --port or --listen, or --bundle")
+    if bundle is not None:
+        console.print(str(write_bundle(bundle)), soft_wrap=True)
+        return
+    where = ["--port", port, "--baud", str(baud)] if port else ["--listen", listen]
+    raise typer.Exit(serve_main([*where, "--threads", str(threads)]))
 
 
 def _kib(size: int | None) -> str:

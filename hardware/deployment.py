@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from hardware.program import Array, Quantization
 from hardware.random_weights import random_images
 from hardware.tflite_writer import write_tflite
 
+FLOAT_STEPS = 256.0
+FAR = 1 << 30  # steps; no number lies further off
 FORMATS = ("flat", "float32")
 
 
@@ -26,12 +28,14 @@ class Deployment:
     """One network as devices take it.
 
     Attributes:
-        tflite: The int8 .tflite file.
-        image: One input in the network's own numbers, int8.
-        expected: The reference kernels' output for it, int8.
+        tflite: The .tflite file; int8, but for one of a user's own.
+        image: One input in the network's own numbers.
+        expected: The reference kernels' output for it, likewise.
         real_image: The same input as real numbers; float32, the input's shape.
-        output: Scale and zero point of the output.
+        output: Scale and zero point of the output; a scale of 0 where it is float.
+        dtype: Of input and output.
         files: The same network in other formats, by their names in `FORMATS`.
+        trusted: Whether we wrote the file; what came from outside may crash a compiler.
     """
 
     tflite: bytes
@@ -39,7 +43,9 @@ class Deployment:
     expected: bytes
     real_image: Array
     output: Quantization
+    dtype: str = "int8"
     files: Mapping[str, bytes] = field(default_factory=dict)
+    trusted: bool = True
 
     def file(self, name: str) -> bytes:
         """The network in a format that a device takes.
@@ -54,13 +60,20 @@ class Deployment:
     def difference(self, output: bytes) -> int:
         """Largest difference of an output from the expected one, in its steps.
 
+        A float output has 256 steps from 0 to 1.
+
         Raises:
             ProtocolError: If it is of another length.
         """
         if len(output) != len(self.expected):
             raise ProtocolError(f"an output of {len(output)} bytes, not {len(self.expected)}")
-        given, expected = (np.frombuffer(o, np.int8).astype(int) for o in (output, self.expected))
-        return int(np.abs(given - expected).max())
+        given, expected = (
+            np.frombuffer(content, self.dtype).astype(np.float64)
+            for content in (output, self.expected)
+        )
+        steps = 1.0 if self.output.scale else FLOAT_STEPS
+        largest = np.nan_to_num(np.abs(given - expected).max() * steps, nan=np.inf)
+        return int(min(np.ceil(largest), FAR))
 
 
 def deploy(
@@ -97,21 +110,26 @@ def deploy(
 
 
 def deploy_file(path: Path) -> Deployment:
-    """Makes an int8 .tflite file of unknown origin ready, with noise for an input.
+    """Makes a .tflite file of unknown origin ready, with noise for an input.
 
     Raises:
-        ModelFileError: If it cannot be run, or is not int8 from end to end.
+        ModelFileError: If it cannot be read or run.
     """
     content = read_model_file(path)
-    model = Model(content)
-    if model.input_dtype != np.int8:
-        raise ModelFileError(f"{path}: takes {model.input_dtype}; devices are given int8 files")
-    return _deployment(content, random_images(model.input_shape, 1)[0], {})
+    image = random_images(Model(content).input_shape, 1)[0]
+    return replace(_deployment(content, image, {}), trusted=False)
 
 
 def _deployment(tflite: bytes, image: Array, files: Mapping[str, bytes]) -> Deployment:
     reference = Model(tflite, reference=True)
     integers = reference.quantize(image[np.newaxis])
     expected = reference.raw(integers)
-    output = reference.output_quantization
-    return Deployment(tflite, integers.tobytes(), expected.tobytes(), image, output, files)
+    return Deployment(
+        tflite,
+        integers.tobytes(),
+        expected.tobytes(),
+        image,
+        reference.output_quantization,
+        str(reference.input_dtype),
+        files,
+    )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +10,10 @@ import numpy as np
 from emnas_gym.errors import EmNASError
 from emnas_gym.graph import GraphBuilder
 from hardware.export import export_int8
-from hardware.interpreter import Model, backend
+from hardware.interpreter import Model
 from hardware.npu_compiler import CONFIGS, compile_model
 from hardware.random_weights import random_images, random_weights
+from hardware.versions import package_version, program_version
 
 
 @dataclass(frozen=True)
@@ -63,33 +61,6 @@ def examine() -> list[Finding]:
     for name, (purpose, advice) in PROGRAMS.items():
         found.append(Finding(name, purpose, program_version(name), None, advice))
     return found
-
-
-def package_version(name: str) -> str:
-    """Version of an installed distribution; empty if there is none."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def program_version(name: str) -> str:
-    """The last word of the first line that ``name --version`` prints; empty if it is not there."""
-    path = shutil.which(name)
-    if path is None:
-        return ""
-    try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "?"
-    words = done.stdout.partition("\n")[0].split()
-    return words[-1].strip("()") if words else "?"
-
-
-def interpreter_version() -> str:
-    """Name and version of the interpreter that is used."""
-    name = backend().name
-    return f"{name} {package_version(name)}"
 
 
 def _small_model() -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emnas_gym.errors import EmNASError
 
 
@@ -35,3 +37,16 @@ class ProtocolError(DeviceError):
 
 class DeviceRefused(DeviceError):
     """The device understood and said no; the message is in its own words."""
+
+
+class FarmStopped(DeviceError):
+    """No device of a farm is left.
+
+    Args:
+        message: What became of each device.
+        answers: For each network what was measured until then, or None.
+    """
+
+    def __init__(self, message: str, answers: Sequence[object]) -> None:
+        super().__init__(message)
+        self.answers = answers

@@ -1,20 +1,16 @@
-"""Runs .tflite models on this machine; the one module that knows the interpreters.
-
-ai-edge-litert is preferred. tflite-runtime, its predecessor, works with numpy below 2 only.
-"""
+"""Runs .tflite models on this machine."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from emnas_gym.errors import BackendMissing, DatasetError
+from hardware.backend import Backend, find_backend
 from hardware.captured import captured
 from hardware.errors import ModelFileError
 from hardware.extras import advice
@@ -22,19 +18,6 @@ from hardware.model_file import check_content
 from hardware.program import Array, Quantization
 
 CALIBRATION_BYTES = 32 << 20  # of activations that one batched run may keep
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One installed interpreter.
-
-    Attributes:
-        name: Name of its package on the index.
-        module: The module that has ``Interpreter`` and ``OpResolverType``.
-    """
-
-    name: str
-    module: Any
 
 
 @lru_cache(maxsize=1)
@@ -45,16 +28,9 @@ def backend() -> Backend:
         BackendMissing: If there is none that works.
     """
     try:
-        return Backend("ai-edge-litert", importlib.import_module("ai_edge_litert.interpreter"))
+        return find_backend()
     except ImportError as error:
-        missing = f"ai-edge-litert cannot be imported ({error}); {advice('ai_edge_litert')}"
-    if int(np.__version__.partition(".")[0]) >= 2:
-        # tflite-runtime imports with numpy 2 and fails only when an interpreter is made
-        raise BackendMissing(f"{missing} (tflite-runtime would need 'numpy<2')")
-    try:
-        return Backend("tflite-runtime", importlib.import_module("tflite_runtime.interpreter"))
-    except ImportError:
-        raise BackendMissing(missing) from None
+        raise BackendMissing(f"{error}; {advice('ai_edge_litert')}") from error
 
 
 def _kernels(reference: bool, keep_activations: bool) -> Any:  # noqa: ANN401

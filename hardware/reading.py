@@ -50,6 +50,7 @@ class Reading:
         stack_bytes: The most stack so far; 0 if it does not say.
         firmware: What ran the network: name, version, checksum.
         notes: What else the device said, such as its temperature.
+        device: Which of several devices it was.
     """
 
     ticks: tuple[float, ...]
@@ -65,6 +66,7 @@ class Reading:
     stack_bytes: int = 0
     firmware: str = ""
     notes: tuple[str, ...] = ()
+    device: str = ""
 
     @cached_property
     def kept(self) -> Array:
@@ -120,6 +122,7 @@ class Reading:
             "firmware": self.firmware,
             "model": f"{self.model:08x}",
             "notes": list(self.notes),
+            "device": self.device,
         }
 
     def _ms(self, ticks: float) -> float:

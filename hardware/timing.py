@@ -48,22 +48,39 @@ class Timing:
     """Latency of one model on this machine.
 
     Attributes:
-        latency_ms: Tenth percentile of the blocks; what is reported.
-        median_ms: Median of the blocks.
-        spread: Ninetieth minus tenth percentile, divided by the median.
-        blocks: Number of blocks.
+        block_ms: Mean time of a run in each block.
         runs: Inferences in each block.
         threads: Threads of the interpreter.
         seconds: Wall time of all blocks.
     """
 
-    latency_ms: float
-    median_ms: float
-    spread: float
-    blocks: int
+    block_ms: tuple[float, ...]
     runs: int
     threads: int
     seconds: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Tenth percentile of the blocks; what is reported."""
+        return self._percentile(10)
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the blocks."""
+        return self._percentile(50)
+
+    @property
+    def spread(self) -> float:
+        """Ninetieth minus tenth percentile, divided by the median."""
+        return (self._percentile(90) - self._percentile(10)) / self.median_ms
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.block_ms)
+
+    def _percentile(self, percent: float) -> float:
+        return float(np.percentile(self.block_ms, percent))
 
 
 def time_models(contents: Sequence[bytes], protocol: Protocol) -> list[Timing]:
@@ -122,6 +139,5 @@ def _block(model: Model, runs: int) -> float:
 
 
 def _summary(blocks: Array, runs: int, threads: int) -> Timing:
-    low, median, high = (float(v) for v in np.percentile(blocks, (10, 50, 90)))
     seconds = float(blocks.sum()) * runs / 1e3
-    return Timing(low, median, (high - low) / median, len(blocks), runs, threads, seconds)
+    return Timing(tuple(float(block) for block in blocks), runs, threads, seconds)

@@ -17,8 +17,8 @@ from emnas_gym.devices import devices
 from emnas_gym.door import INTERRUPTED, USAGE, run_door
 from emnas_gym.space import load_space
 from emnas_gym.tasks import DIGITS
-from hardware import model_commands
 from hardware.cli import app
+from hardware.drivers import here
 from hardware.export import export_int8
 from hardware.interpreter import Model
 from hardware.random_weights import random_images, random_weights
@@ -88,7 +88,7 @@ def test_measure_times_tokens_and_files(run: Run, tmp_path: Path) -> None:  # E3
     assert facts["latency_ms"] > 0
     path = tmp_path / "model.tflite"
     path.write_bytes(export_int8(GRAPH, random_weights(GRAPH), random_images(DIGITS.input_shape)))
-    assert run_json(run, "measure", "--file", str(path), "--rounds", "3")["blocks"] == 3
+    assert run_json(run, "measure", "--file", str(path), "--rounds", "3")["runs"] == 3
 
 
 def test_measure_asks_the_npu_compiler(run: Run, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_measure_asks_the_npu_compiler(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(export_int8(GRAPH, random_weights(GRAPH), random_images(DIGITS.input_shape)))
     again = run_json(run, "measure", "--file", str(path), "--on", "ethos-u55-256")
-    assert again["cycles"] == facts["cycles"]
+    assert again["ticks"] == facts["ticks"]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,11 @@ def test_measure_asks_the_npu_compiler(run: Run, tmp_path: Path) -> None:
         (["export", "--tokens", TOKENS, "--images", "/no/where.npy"], "/no/where.npy"),
         (["measure", "--file", "/no/where.tflite"], "cannot be read"),
         (["measure", "--tokens", TOKENS, "--on", "ethos-u55"], "did you mean ethos-u55"),
+        (["measure", "--tokens", TOKENS, "--on", "frame:/dev/x"], "did you mean framed"),
+        (["measure", "--tokens", TOKENS, "--on", "emulated:cortex-m5"], "did you mean cortex-m"),
+        (["measure", "--tokens", TOKENS, "--set", "thread=2"], "did you mean threads"),
+        (["measure", "--tokens", TOKENS, "--set", "threads"], "options are key=value"),
+        (["measure", "--tokens", TOKENS, "--farm", "/no/where.toml"], "cannot be read as TOML"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(run: Run, arguments: list[str], why: str) -> None:
@@ -131,7 +136,7 @@ def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPat
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_commands, "time_models", interrupt)
+    monkeypatch.setattr(here, "time_models", interrupt)
     assert "Traceback" not in run("measure", "--tokens", TOKENS, code=INTERRUPTED)
 
 

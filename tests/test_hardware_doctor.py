@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from hardware.doctor import examine, package_version, program_version
+from hardware.doctor import examine
+from hardware.versions import package_version, program_version
 
 
 def test_it_tries_what_it_finds() -> None:

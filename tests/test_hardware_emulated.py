@@ -92,7 +92,7 @@ def test_a_board_that_dies_is_started_again(
 ) -> None:
     network = problem.space.sample(np.random.default_rng(0), problem.task)
     assert isinstance(evaluator.evaluate([network])[0], Measurement)
-    driver = evaluator._driver
+    driver = evaluator.farm.members[0].driver
     assert driver is not None
 
     def dies(*_: object) -> None:
@@ -100,7 +100,7 @@ def test_a_board_that_dies_is_started_again(
 
     monkeypatch.setattr(driver, "measure", dies)
     assert isinstance(evaluator.evaluate([network])[0], Measurement)
-    assert evaluator._driver is not driver
+    assert evaluator.farm.members[0].driver is not driver
 
 
 def test_what_the_board_has_no_room_for_is_said(tiny: SearchSpace) -> None:

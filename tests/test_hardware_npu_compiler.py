@@ -10,11 +10,11 @@ import pytest
 
 from emnas_gym.errors import BackendMissing, UnknownName
 from emnas_gym.graph import GraphBuilder, LayerGraph
-from hardware.doctor import package_version
 from hardware.errors import CompilerError, ModelFileError
 from hardware.export import export_float, export_int8
 from hardware.npu_compiler import CONFIGS, compile_apart, compile_model, npu_config
 from hardware.random_weights import random_images, random_weights
+from hardware.versions import package_version
 
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from hardware.deployment import Deployment
 from hardware.errors import DeviceError, DeviceRefused
@@ -26,6 +26,11 @@ class Driver(ABC):
 
     formats: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int] = 1
+
+    @classmethod
+    def formats_with(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """`formats` of a driver that is made with these options."""
+        return cls.formats
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

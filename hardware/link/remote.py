@@ -5,23 +5,39 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardware.errors import ProtocolError
+from hardware.link.messages import (
+    BEGIN,
+    COMMIT,
+    GREETING,
+    HELLO,
+    INPUT,
+    MAGIC,
+    MODEL,
+    MOST_REPEATS,
+    OUTPUT,
+    PROFILE,
+    PUT,
+    READ,
+    REPORT,
+    RUN,
+    STATE,
+    TFLITE,
+    THREADS,
+    VERSION,
+)
 from hardware.link.session import Session
 
-MAGIC, VERSION = b"EMNS", 1
-HELLO, BEGIN, PUT, COMMIT, READ = 0x01, 0x02, 0x03, 0x04, 0x05
-RUN, PROFILE, REPORT = 0x06, 0x07, 0x08
-MODEL, INPUT, OUTPUT = 0, 1, 2  # slots
+__all__ = ["INPUT", "MODEL", "MOST_REPEATS", "OUTPUT", "TFLITE", "Greeting", "Remote", "State"]
+
 CHUNK = 256  # bytes; a lost byte costs no more than this again
-GREETING = struct.Struct("<4sBBHI")
 LARGEST = 64 << 20  # bytes of a slot that are believed
 SMALLEST_PAYLOAD, LARGEST_PAYLOAD = 16, 1024
 MAX_SLOTS = 16
-MOST_REPEATS = 100  # of one request
-STATE = struct.Struct("<6I")
 NAME = 64  # characters of a name that are kept
+MOST_THREADS = 1024  # that are believed
 
 
 @dataclass(frozen=True)
@@ -32,13 +48,18 @@ class Greeting:
         name: Its name.
         max_payload: Bytes of the largest frame that it takes.
         ticks_per_second: Of its clock; 0 if it has none.
-        capacities: Bytes of each slot: model, input, output.
+        capacities: Bytes of each slot: model, input, output, and .tflite where it runs those.
     """
 
     name: str
     max_payload: int
     ticks_per_second: int
     capacities: tuple[int, ...]
+
+    @property
+    def runs_tflite(self) -> bool:
+        """Whether it runs .tflite files itself, instead of our firmware's models."""
+        return len(self.capacities) > TFLITE and self.capacities[TFLITE] > 0
 
     @classmethod
     def parse(cls, answer: bytes) -> Greeting:
@@ -81,6 +102,7 @@ class State:
         operators: Operators of the model.
         source: CRC-32 of the .tflite file from which the model was made.
         firmware: CRC-32 of the device's program; 0 if it cannot know.
+        threads: Threads that the model runs on.
     """
 
     arena_capacity: int
@@ -89,6 +111,7 @@ class State:
     operators: int
     source: int
     firmware: int
+    threads: int = 1
 
 
 class Remote:
@@ -115,7 +138,7 @@ class Remote:
         """Puts bytes into a slot; one that broke off goes on where it was.
 
         Args:
-            slot: `MODEL` or `INPUT`.
+            slot: `MODEL`, `INPUT` or `TFLITE`.
             data: What to put there.
             advance: Called with the number of bytes that have arrived so far.
 
@@ -194,9 +217,12 @@ class Remote:
             DeviceError: As `Session.request`.
         """
         answer = self.session.request(REPORT, b"", self.seconds)
-        if len(answer) != STATE.size:
+        if len(answer) not in (STATE.size, STATE.size + THREADS.size):
             raise ProtocolError(f"{len(answer)} bytes where a report was expected")
-        return State(*STATE.unpack(answer))
+        (threads,) = THREADS.unpack(answer[STATE.size :] or THREADS.pack(1))
+        if not 1 <= threads <= MOST_THREADS:
+            raise ProtocolError(f"the device says that it runs {threads:,} threads")
+        return replace(State(*STATE.unpack_from(answer)), threads=threads)
 
     def _count(self, kind: int, payload: bytes, most: int) -> int:
         answer = self.session.request(kind, payload, self.seconds)

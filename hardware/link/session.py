@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from hardware.errors import DeviceRefused, DeviceTimeout, ProtocolError
 from hardware.link.framing import MAX_PAYLOAD, SEQUENCE, Frame, Unpacker, pack
+from hardware.link.messages import ANSWER, NOTE, PROGRESS, REFUSAL
 from hardware.link.port import Deadline, Port
 
-ANSWER, REFUSAL, PROGRESS, NOTE = 0x80, 0xFF, 0xFE, 0xFD
 LEAST, FIRST, MOST = 0.05, 0.3, 2.0  # seconds until a request is repeated
 NOTES = 100  # notes of the device that are kept
 

@@ -1,0 +1,1 @@
+"""The program that makes a Linux board a device: standard library, numpy and an interpreter."""
