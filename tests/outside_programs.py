@@ -11,6 +11,7 @@ PACKAGES = {
     "gcc": "gcc",
     "arm-none-eabi-gcc": "gcc-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "qemu-aarch64": "qemu-user",
 }
 
 

@@ -28,6 +28,7 @@ class FramedDriver(Driver):
     Args:
         address: URL of its port: ``/dev/ttyUSB0``, ``socket://host:port``.
         baud: Symbols a second of a real line.
+        seconds: Deadline of each request but for runs, which have one of their own.
         tolerance: Steps of the output by which an interpreter on a board may differ.
 
     Attributes:
@@ -42,10 +43,17 @@ class FramedDriver(Driver):
     provenance: ClassVar[str] = "board"
     clock: ClassVar[str] = "the board's own counter"
 
-    def __init__(self, address: str, baud: int = 115_200, tolerance: int = FOREIGN_STEPS) -> None:
+    def __init__(
+        self,
+        address: str,
+        baud: int = 115_200,
+        seconds: float = 5.0,
+        tolerance: int = FOREIGN_STEPS,
+    ) -> None:
         self.tolerance = tolerance
         with ExitStack() as opened:
-            self.remote = Remote(Session(opened.enter_context(Port(address, baud=baud))))
+            port = opened.enter_context(Port(address, baud=baud))
+            self.remote = Remote(Session(port), seconds)
             self._opened = opened.pop_all()
 
     def describe(self) -> dict[str, str]:
