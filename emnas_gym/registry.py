@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, str]] = {
         "emulated": "hardware.drivers.framed:EmulatedDriver",
         "host": "hardware.drivers.here:HostDriver",
         "npu": "hardware.drivers.here:NpuDriver",
+        "mlperf_tiny": "hardware.drivers.mlperf_tiny:MLPerfTinyDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",

@@ -37,18 +37,26 @@ def write_c_project(folder: Path, deployment: Deployment) -> Path:
         for source in sources:
             shutil.copyfile(source, folder / source.name)
         header = folder / "network.h"
-        header.write_text(_header(deployment), encoding="ascii")
+        header.write_text(network_header(deployment), encoding="ascii")
     except OSError as error:
         raise EmNASError(f"{folder} cannot be written: {error.strerror or error}") from error
     return header
 
 
-def _header(deployment: Deployment) -> str:
+def network_header(deployment: Deployment) -> str:
+    """The C header that holds the network, an input and the output for it.
+
+    Raises:
+        DeviceRefused: If the network was not made in the flat format.
+    """
     words = struct.unpack(f"<{len(deployment.file('flat')) // 4}I", deployment.file("flat"))
     network = _rows([f"0x{word:08x}" for word in words], 8)
     return (
         "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n\n"
-        f"#define NETWORK_ARENA_BYTES {words[ARENA_WORD]}\n\n"
+        f"#define NETWORK_ARENA_BYTES {words[ARENA_WORD]}\n"
+        "/* An output means NETWORK_OUTPUT_SCALE * (its number - NETWORK_OUTPUT_ZERO). */\n"
+        f"#define NETWORK_OUTPUT_SCALE {deployment.output.scale!r}\n"
+        f"#define NETWORK_OUTPUT_ZERO ({deployment.output.zero_point})\n\n"
         "/* The network as model.h describes it; words of a little-endian machine. */\n"
         f"static const uint32_t network[] = {{\n{network}}};\n\n"
         f"static const int8_t network_input[] = {{\n{_bytes(deployment.image)}}};\n\n"
