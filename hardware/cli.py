@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from emnas_gym.devices import Device, devices
 from emnas_gym.door import print_json
+from emnas_gym.errors import BackendMissing
 from hardware import measure_command, model_commands
 from hardware.application import Json, app, console, table_of
+from hardware.attached import Attached, attached
 from hardware.bundle import write_bundle
 from hardware.doctor import examine
 from hardware.emulator import BOARDS, PREBUILT
@@ -41,12 +43,22 @@ def devices_command(as_json: Json = False) -> None:
 
 
 @app.command("doctor")
-def doctor_command(as_json: Json = False) -> None:
-    """Shows which interpreters, compilers and extras are there, and how to get the others."""
-    findings = examine()
+def doctor_command(
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask",
+            help="Speak to every attached port; a program that runs there may be disturbed.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Shows what is installed, what is attached, what answers, and how to get what is missing."""
+    findings, ports = examine(), _ports(ask)
     if as_json:
-        accelerators = sorted(CONFIGS)
-        print_json({"found": [asdict(f) for f in findings], "accelerators": accelerators})
+        facts: dict[str, object] = {"found": [asdict(f) for f in findings]}
+        facts["accelerators"] = sorted(CONFIGS)
+        print_json(facts | {"attached": [asdict(port) for port in ports]})
         return
     table = table_of("what", "version", "works", "needed for", "what to do")
     for finding in findings:
@@ -56,6 +68,24 @@ def doctor_command(as_json: Json = False) -> None:
         version = finding.version or "missing"
         table.add_row(finding.name, version, works, finding.purpose, escape(advice))
     console.print(table)
+    if not ports:
+        console.print("no serial port is attached")
+        return
+    table = table_of("port", "what it may be", "usb", "driver", "state", "answers")
+    for port in ports:
+        cells = (port.port, port.what, port.usb, port.driver, port.state, port.answers)
+        table.add_row(*(escape(cell) for cell in cells))
+    console.print(table)
+    if not ask:
+        console.print("`doctor --ask` speaks to them, one driver after the other", style="dim")
+
+
+def _ports(ask: bool) -> list[Attached]:
+    """The serial ports; none where pyserial, which is among the findings, is missing."""
+    try:
+        return attached(ask)
+    except BackendMissing:
+        return []
 
 
 @app.command("firmware")

@@ -46,6 +46,8 @@ PROGRAMS = {
     "gcc": ("firmware for this machine", "apt-get install gcc"),
     "arm-none-eabi-gcc": ("firmware for Cortex-M", "apt-get install gcc-arm-none-eabi"),
     "qemu-system-arm": ("emulated Cortex-M boards", "apt-get install qemu-system-arm"),
+    "qemu-aarch64": ("tests of the Linux agent", "apt-get install qemu-user"),
+    "ncc": ("networks for the K210", "github.com/kendryte/nncase, releases 0.1 and 0.2"),
 }
 
 
