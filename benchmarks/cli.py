@@ -178,6 +178,11 @@ def validate(
     for pair, tau in result["tau"].items():
         table.add_row(pair, f"{tau:.3f}")
     Console().print(table)
+    repeat = result["host_repeat"]
+    Console().print(
+        f"two measurements on this machine differ by {repeat['median']:.1%} (median) and "
+        f"{repeat['p90']:.1%} (nine in ten)"
+    )
 
 
 def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:

@@ -40,7 +40,8 @@ def agreement(networks: int, seed: int, advance: Callable[[str], None]) -> dict[
         advance: Called with the name of a proxy once all are measured by it.
 
     Returns:
-        ``tau``: for each pair of proxies Kendall's τ; ``networks``: how many had all figures.
+        ``tau``: for each pair of proxies Kendall's τ; ``networks``: how many had all figures;
+        ``host_repeat``: by how much two measurements on this machine differ.
 
     Raises:
         EmNASError: If a proxy could measure fewer than two.
@@ -63,7 +64,19 @@ def agreement(networks: int, seed: int, advance: Callable[[str], None]) -> dict[
             f"{one} · {other}": float(kendalltau(kept[one], kept[other]).statistic)
             for one, other in itertools.combinations(kept, 2)
         },
+        "host_repeat": _repeat_difference(columns["host time"], _column("host time", drawn)),
     }
+
+
+def _repeat_difference(first: list[float], second: list[float]) -> dict[str, float]:
+    """Median and ninetieth percentile of the shares by which repeated times differ.
+
+    What all networks have in common, such as another clock of the processor, is left out.
+    """
+    ratios = np.array(first) / np.array(second)
+    shares = np.abs(ratios / np.nanmedian(ratios) - 1.0)
+    median, most = np.nanpercentile(shares, [50, 90])
+    return {"median": float(median), "p90": float(most)}
 
 
 def _column(name: str, networks: list[Architecture]) -> list[float]:

@@ -58,6 +58,7 @@ def test_proxies_of_latency_agree_somewhat() -> None:  # F13
     assert len(result["tau"]) == len(PROXIES) * (len(PROXIES) - 1) // 2
     assert all(-1 <= tau <= 1 for tau in result["tau"].values())
     assert result["tau"]["cortex-m4 instructions · cortex-m7 instructions"] > 0.8
+    assert 0 < result["host_repeat"]["median"] <= result["host_repeat"]["p90"] < 1
 
 
 def test_headroom_is_the_difference_in_units_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:

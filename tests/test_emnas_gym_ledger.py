@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from conftest import TINY, ByTokens
 
 from emnas_gym.architecture import Architecture
-from emnas_gym.errors import BudgetSpent, EvaluationError, StoreError
-from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.errors import BudgetSpent, EvaluationError, EvaluationStopped, StoreError
+from emnas_gym.evaluator import Evaluator, EvaluatorStack, Result
 from emnas_gym.history import History, Row
 from emnas_gym.ledger import EPISODES_PER_EVALUATION, Ledger
 from emnas_gym.measurement import Measurement
@@ -366,3 +367,61 @@ def test_what_is_stored_is_what_was_measured(tiny_problem: Problem, tmp_path: Pa
     history.close()
     assert stored == results
     assert all(isinstance(r, Measurement) and r.seconds == 1.25 for r in stored)
+
+
+# ---------------------------------------------------------------------- evaluators that break off
+
+
+class Stops(ByTokens):
+    """Knows the first so many networks of each batch, then cannot go on."""
+
+    def __init__(self, known: int) -> None:
+        super().__init__()
+        self.known = known
+
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        results = super()._evaluate(batch[: self.known])
+        if len(results) < len(batch):
+            unknown = [None] * (len(batch) - len(results))
+            raise EvaluationStopped("the board burnt", [*results, *unknown])
+        return results
+
+
+def _different(count: int) -> list[Architecture]:
+    return list({a.canonical: a for a in _networks(200)}.values())[:count]
+
+
+@pytest.mark.parametrize("known", [0, 1, 3])
+def test_what_was_measured_before_a_stop_is_not_measured_again(
+    tiny_problem: Problem, tmp_path: Path, known: int
+) -> None:
+    path, networks = tmp_path / "history.sqlite", _different(4)
+    first = Ledger(Stops(known), tiny_problem, 10, path)
+    with pytest.raises(EvaluationStopped, match="the board burnt"):
+        first.evaluate(networks)
+    assert first.count == 0, "no evaluation of the agent's, it gets none of their results"
+    first.close()
+    by_tokens = ByTokens()
+    again = Ledger(by_tokens, tiny_problem, 10, path)
+    assert again.evaluate(networks) == ByTokens().evaluate(networks)
+    assert by_tokens.asked == [network.canonical for network in networks[known:]]
+    assert again.count == 4
+    again.close()
+    replayed = Ledger(Stops(0), tiny_problem, 10, path)
+    assert len(replayed.evaluate(networks)) == 4, "now all is in the history"
+    replayed.close()
+
+
+def test_a_stack_keeps_of_a_stop_what_all_its_parts_know(tiny_problem: Problem) -> None:
+    networks = _different(3)
+    stack = EvaluatorStack([ByTokens(), Stops(2)])
+    with pytest.raises(EvaluationStopped) as stopped:
+        stack.evaluate(networks)
+    assert stopped.value.results[:2] == ByTokens().evaluate(networks[:2])
+    assert stopped.value.results[2] is None
+
+
+def test_a_stop_crosses_from_a_worker_process_with_its_results() -> None:
+    stopped = EvaluationStopped("burnt", [Measurement.of("board", latency_ms=1.0), None])
+    again = pickle.loads(pickle.dumps(stopped))
+    assert (str(again), again.results) == (str(stopped), stopped.results)

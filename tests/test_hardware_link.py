@@ -177,6 +177,24 @@ def test_64_kibibytes_arrive_whole(program: list[str], faults: Faults, some: int
         assert session.retries >= some / 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(drop=1e-4, flip=1e-4, double=1e-4, delay=1e-5, seed=6), Faults(drop=1e-3, seed=7)],
+    ids=["few", "drop"],
+)
+def test_a_mebibyte_arrives_whole(program: list[str], faults: Faults) -> None:
+    """The C end is built with AddressSanitizer and UBSan."""
+    data = _bytes(1 << 20)
+    with FaultyLine(program, faults) as line, Port(line.path) as port:
+        session = Session(port)
+        remote = Remote(session, seconds=30)
+        remote.upload(MODEL, data)
+        assert remote.download(MODEL, 1 << 20) == data
+        assert sum(line.count.values()) >= 300
+        assert session.retries >= 100
+
+
 def test_a_line_that_stands_still_is_a_timeout_and_then_goes_on(line: FaultyLine) -> None:
     with Port(line.path) as port:
         session = Session(port)
