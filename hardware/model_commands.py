@@ -75,7 +75,7 @@ def export_command(
     config = npu_config(vela) if vela else None
     paths = write_export(out, name, graph, chosen, calibration)
     if config is not None:
-        paths["vela"] = out / f"{name}_{vela}.tflite"
+        paths["vela"] = out / f"{name}_{vela.replace('/', '_')}.tflite"
         paths["vela"].write_bytes(optimised_model(paths["int8"].read_bytes(), config))
     if c_project:
         deployment = deploy(graph, chosen, calibration)
