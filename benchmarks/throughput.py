@@ -17,7 +17,8 @@ from emnas_gym.memory import plan_arena
 from emnas_gym.problem import Problem
 from hardware.export import export_float, export_int8
 from hardware.interpreter import Model
-from hardware.npu_compiler import CONFIGS, compile_model
+from hardware.npu_compiler import compile_model
+from hardware.npu_configs import CONFIGS
 from hardware.program import Array
 from hardware.random_weights import random_images, random_weights
 

@@ -27,6 +27,8 @@ class Device:
         latency_a_ms: Constant of the analytic latency a + b · MACs.
         latency_b_ms_per_mac: Slope of the analytic latency.
         latency_error: Leave-one-model-out mean absolute relative error of that line.
+        transfer_error: How far boards of this core differ in cycles, on average; None where the
+            line rests on times at this board's clock, or nothing is known.
         active_power_mw: Power while it computes; energy = power · latency.
         accelerator: Configuration of the NPU compiler, e.g. ``"ethos-u55-128"``.
         source: Where the figures come from.
@@ -43,6 +45,7 @@ class Device:
     latency_a_ms: float | None = None
     latency_b_ms_per_mac: float | None = None
     latency_error: float | None = None
+    transfer_error: float | None = None
     active_power_mw: float | None = None
     accelerator: str | None = None
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from emnas_gym.devices import Device, devices
 from emnas_gym.door import print_json
 from emnas_gym.errors import BackendMissing
-from hardware import measure_command, model_commands
+from hardware import measure_command, model_commands, split_command
 from hardware.application import Json, app, console, table_of
 from hardware.attached import Attached, attached
 from hardware.bundle import write_bundle
@@ -20,26 +20,38 @@ from hardware.doctor import examine
 from hardware.emulator import BOARDS, PREBUILT
 from hardware.firmware_builder import build_board
 from hardware.linux.serve import main as serve_main
-from hardware.npu_compiler import CONFIGS
+from hardware.npu_configs import CONFIGS, npu_table
 
-__all__ = ["app", "measure_command", "model_commands"]
+__all__ = ["app", "measure_command", "model_commands", "split_command"]
 
 
 @app.command("devices")
-def devices_command(as_json: Json = False) -> None:
+def devices_command(
+    npu: Annotated[
+        bool, typer.Option("--npu", help="Every configuration of an NPU instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Lists the boards: memories, latency line, and where the figures come from."""
+    if npu:
+        _show_npus(as_json)
+        return
     if as_json:
         print_json({"devices": [asdict(d) for d in devices().values()]})
         return
-    table = table_of("device", "core", "MHz", "flash", "RAM", "latency", "power")
+    table = table_of("device", "core", "MHz", "flash/RAM", "ms + /MMAC", "±", "mW")
+    table.padding = (0, 0)  # so that it fits 80 columns
     for device in devices().values():
-        flash, ram = (_kib(size) for size in (device.flash_bytes, device.ram_bytes))
-        power = "" if device.active_power_mw is None else f"{device.active_power_mw:g} mW"
-        clock, line = f"{device.clock_mhz:g}", _latency_line(device)
-        table.add_row(device.name, device.core, clock, flash, ram, line, power)
+        power = "" if device.active_power_mw is None else f"{device.active_power_mw:g}"
+        error = "" if device.latency_error is None else f"{device.latency_error:.0%}"
+        memories = "/".join(filter(None, map(_bytes, (device.flash_bytes, device.ram_bytes))))
+        clock = f"{device.clock_mhz:g}"
+        table.add_row(
+            device.name, device.core, clock, memories, _latency_line(device), error, power
+        )
     console.print(table)
     for device in devices().values():
-        console.print(escape(f"{device.name}: {device.source}"), style="dim", soft_wrap=True)
+        console.print(escape(f"{device.name}: {_source(device)}"), style="dim", soft_wrap=True)
 
 
 @app.command("doctor")
@@ -128,13 +140,37 @@ def serve_command(
     raise typer.Exit(serve_main([*where, "--threads", str(threads)]))
 
 
-def _kib(size: int | None) -> str:
-    return "" if size is None else f"{size / 1024:g} KiB"
+def _show_npus(as_json: bool) -> None:
+    """The legal configurations, by names that ``measure --on`` takes."""
+    rows = npu_table()
+    if as_json:
+        print_json({"configurations": rows})
+        return
+    table = table_of("configuration", "also called")
+    for row in rows:
+        table.add_row(str(row["name"]), str(row["short"]))
+    console.print(table)
+
+
+def _source(device: Device) -> str:
+    """Where the figures come from, and what carrying a time to another clock is worth."""
+    if device.transfer_error is None:
+        return device.source
+    return (
+        f"{device.source}; between boards of this core cycles differ by {device.transfer_error:.0%}"
+    )
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return ""
+    kib = size / 1024
+    return (
+        f"{kib:g}K" if kib < 1024 else f"{kib / 1024:g}M" if kib < 1 << 20 else f"{kib / 2**20:g}G"
+    )
 
 
 def _latency_line(device: Device) -> str:
     if device.latency_b_ms_per_mac is None:
         return ""
-    a, b = device.latency_a_ms or 0.0, device.latency_b_ms_per_mac
-    error = "" if device.latency_error is None else f" ± {device.latency_error:.0%}"
-    return f"{a:.3g} + {b * 1e6:.3g} ms/MMAC{error}"
+    return f"{device.latency_a_ms or 0.0:.3g} + {device.latency_b_ms_per_mac * 1e6:.3g}"

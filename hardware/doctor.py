@@ -11,7 +11,8 @@ from emnas_gym.errors import EmNASError
 from emnas_gym.graph import GraphBuilder
 from hardware.export import export_int8
 from hardware.interpreter import Model
-from hardware.npu_compiler import CONFIGS, compile_model
+from hardware.npu_compiler import compile_model
+from hardware.npu_configs import CONFIGS
 from hardware.random_weights import random_images, random_weights
 from hardware.versions import package_version, program_version
 

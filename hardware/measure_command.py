@@ -18,7 +18,7 @@ from hardware.drivers.spec import DeviceSpec, parse_options, read_farm
 from hardware.errors import DeviceError
 from hardware.farm import Farm
 from hardware.model_commands import Space, TaskName, Tokens, Weights, network_of
-from hardware.npu_compiler import CONFIGS
+from hardware.npu_configs import CONFIGS
 from hardware.random_weights import random_images, random_weights
 from hardware.reading import Repeats
 from hardware.timing import Protocol

@@ -18,10 +18,8 @@ from hardware.array_files import read_array, read_arrays
 from hardware.c_project import write_c_project
 from hardware.deployment import deploy
 from hardware.export import write_export
-from hardware.npu_compiler import (
-    npu_config,
-    optimised_model,
-)
+from hardware.npu_compiler import optimised_model
+from hardware.npu_configs import npu_config
 from hardware.random_weights import random_images, random_weights
 
 Tokens = Annotated[
@@ -69,7 +67,7 @@ def export_command(
     config = npu_config(vela) if vela else None
     paths = write_export(out, name, graph, chosen, calibration)
     if config is not None:
-        paths["vela"] = out / f"{name}_{vela}.tflite"
+        paths["vela"] = out / f"{name}_{vela.replace('/', '_')}.tflite"
         paths["vela"].write_bytes(optimised_model(paths["int8"].read_bytes(), config))
     if c_project:
         deployment = deploy(graph, chosen, calibration)

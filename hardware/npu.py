@@ -16,7 +16,8 @@ from emnas_gym.tasks import Task
 from hardware.errors import CompilerError, WeightsError
 from hardware.export import export_int8
 from hardware.host import Weights
-from hardware.npu_compiler import NpuReport, compile_model, npu_config
+from hardware.npu_compiler import NpuReport, compile_model
+from hardware.npu_configs import npu_config
 from hardware.random_weights import random_images, random_weights
 
 DEFAULT_ACCELERATOR = "ethos-u55-128"
@@ -30,7 +31,7 @@ class NpuEvaluator(Evaluator):
 
     Args:
         task: Input shape and classes.
-        accelerator: E.g. ``"ethos-u55-128"``.
+        accelerator: E.g. ``"ethos-u55-128"``, or one of `hardware.npu_configs.npu_configs`.
         clock_mhz: Clock of the NPU; that of Vela's system configuration if None.
         budgets: Limits on RAM (the NPU's SRAM) and flash.
         weights: Weights of an architecture; random ones if None.

@@ -15,42 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from emnas_gym.errors import UnknownName
 from hardware.apart import run_apart
 from hardware.captured import captured
 from hardware.errors import CompilerError, ModelFileError
 from hardware.extras import load
 from hardware.model_file import check_content
-
-
-@dataclass(frozen=True)
-class NpuConfig:
-    """One configuration of an NPU and of the memories around it.
-
-    Attributes:
-        architecture: Family, as the compiler calls it.
-        macs: Multiply-accumulates a cycle and core.
-        cores: Number of cores.
-        system_config: Section of Vela's configuration file: clock, memories, their latencies.
-        memory_mode: Section of Vela's configuration file: what lies in which memory.
-    """
-
-    architecture: str
-    macs: int
-    cores: int
-    system_config: str
-    memory_mode: str = "Shared_Sram"
-
-
-U55 = "Ethos_U55_High_End_Embedded"
-U65 = "Ethos_U65_High_End"
-U85 = "Ethos_U85_SYS_DRAM_Mid"
-CONFIGS = {
-    **{f"ethos-u55-{n}": NpuConfig("EthosU55", n, 1, U55) for n in (32, 64, 128, 256)},
-    "ethos-u65-256": NpuConfig("EthosU65", 256, 1, U65),
-    "ethos-u65-512": NpuConfig("EthosU65", 256, 2, U65),
-    **{f"ethos-u85-{n}": NpuConfig("EthosU85", n, 1, U85) for n in (128, 256, 512, 1024, 2048)},
-}
+from hardware.npu_configs import SYSTEMS, NpuConfig, illegal, npu_config
 
 
 @dataclass(frozen=True)
@@ -77,17 +47,6 @@ class NpuReport:
     def latency_ms(self) -> float:
         """Cycles divided by the clock."""
         return self.cycles / (self.clock_mhz * 1e3)
-
-
-def npu_config(accelerator: str) -> NpuConfig:
-    """The usual configuration of an accelerator.
-
-    Raises:
-        UnknownName: If there is no such accelerator.
-    """
-    if accelerator not in CONFIGS:
-        raise UnknownName("accelerator", accelerator, CONFIGS)
-    return CONFIGS[accelerator]
 
 
 def compile_model(content: bytes, config: NpuConfig) -> NpuReport:
@@ -151,6 +110,7 @@ def compile_apart(content: bytes, accelerator: str) -> NpuReport:
 
     Raises:
         UnknownName: If there is no such accelerator.
+        CompilerError: If the configuration is not allowed.
         ModelFileError: If the compiler refuses the model, or crashes on it.
     """
     npu_config(accelerator)
@@ -168,6 +128,10 @@ def _system(config: NpuConfig) -> tuple[float, str]:
     clock = re.search(r"core_clock=(\S+)", section.group(1)) if section else None
     if clock is None or f"[Memory_Mode.{config.memory_mode}]" not in ini:
         raise CompilerError(f"Vela's configuration file knows no {config}")
+    if config.architecture in SYSTEMS:  # of others the compiler itself says that it has none
+        problem = illegal(config.architecture, config.system_config, config.memory_mode)
+        if problem:
+            raise CompilerError(f"{config} is not allowed: {problem}")
     chosen = (
         f"[architecture]\nmacs={config.macs}\ncores={config.cores}\n"
         f"[vela]\nsystem_config_name={config.system_config}\n"

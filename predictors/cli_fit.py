@@ -24,7 +24,13 @@ from predictors.tables import packed_path, read_store
 from predictors.tinyml import fit_lines
 from predictors.toml_values import replace_values
 
-LINE_KEYS = ("latency_a_ms", "latency_b_ms_per_mac", "latency_error", "active_power_mw")
+LINE_KEYS = (
+    "latency_a_ms",
+    "latency_b_ms_per_mac",
+    "latency_error",
+    "transfer_error",
+    "active_power_mw",
+)
 FITS: dict[str, Callable[[], list[Surrogate]]] = {
     "digits": fit_digits.fit,
     "grasp": fit_grasp.fit,

@@ -87,6 +87,7 @@ def _lines() -> Figures:
         name: {
             "model": "a + b · MACs",
             "leave_one_model_out_relative": device.latency_error,
+            "other_clock_relative": device.transfer_error,
             "networks": len(rests_on[name]["errors"]),
             "times": rests_on[name]["times"],
         }

@@ -4,9 +4,11 @@ The rule. A line is fitted per core and set of runtimes on whole-network int8 ti
 division, as cycles = clock · time, so that it serves boards of the same core at another clock
 (flash wait states differ; that error is part of what the line ignores). Runtimes: what is free to
 use on the maker's chips, X-CUBE-AI and CMSIS-NN through microTVM on ST's, CMSIS-NN on Nordic's;
-Bosch's HALE on Cortex-M0+, where nothing else was handed in. Every runtime and benchmark weighs
-the same, however many systems handed it in. Four networks hardly determine a constant, so one
-constant is shared by all lines; see `shared_constant`.
+Bosch's HALE on Cortex-M0+, where nothing else was handed in; ONNC, Plumerai's and HALE where they
+are all that was measured on a board, and then on its own times alone. Every runtime and benchmark
+weighs the same, however many systems handed it in. Four networks hardly determine a constant, so
+one constant is shared by all lines; see `shared_constant`. What the clock's law itself is worth,
+boards of one core with one runtime at several clocks show; see `transfer_errors`.
 """
 
 from __future__ import annotations
@@ -21,68 +23,13 @@ import numpy as np
 
 from emnas_gym.errors import DatasetError
 from predictors.external import read_rows
+from predictors.tinyml_networks import MACS
 
 SOURCE = (
     "MLPerf Tiny v1.1 results, closed division (github.com/mlcommons/tiny_results_v1.1, Apache-2.0)"
 )
 TABLE = "tinyml/mlperf_tiny_v1.1.csv"
 CONSTANTS = tuple(range(10_000, 400_001, 10_000))  # cycles tried for the shared constant
-
-# Convolutions (rows, columns, kernel elements, in, out) and dense layers (1, 1, 1, in, out) of the
-# four reference networks, github.com/mlcommons/tiny/tree/v1.1/benchmark/training.
-Layer = tuple[int, int, int, int, int]
-
-
-def _resnet8() -> list[Layer]:
-    layers: list[Layer] = [(32, 32, 9, 3, 16), (32, 32, 9, 16, 16), (32, 32, 9, 16, 16)]
-    for side, channels in ((16, 32), (8, 64)):
-        before = channels // 2
-        layers += [(side, side, 9, before, channels), (side, side, 9, channels, channels)]
-        layers += [(side, side, 1, before, channels)]
-    return [*layers, (1, 1, 1, 64, 10)]
-
-
-def _mobilenet_quarter() -> list[Layer]:
-    layers: list[Layer] = [(48, 48, 9, 3, 8)]
-    side, channels = 48, 8
-    steps = [
-        (1, 16),
-        (2, 32),
-        (1, 32),
-        (2, 64),
-        (1, 64),
-        (2, 128),
-        *[(1, 128)] * 5,
-        (2, 256),
-        (1, 256),
-    ]
-    for stride, filters in steps:
-        side //= stride
-        layers += [(side, side, 9, 1, channels), (side, side, 1, channels, filters)]
-        channels = filters
-    return [*layers, (1, 1, 1, channels, 2)]
-
-
-def _ds_cnn() -> list[Layer]:
-    block: list[Layer] = [(25, 5, 9, 1, 64), (25, 5, 1, 64, 64)]
-    return [(25, 5, 40, 1, 64), *block * 4, (1, 1, 1, 64, 12)]
-
-
-def _autoencoder() -> list[Layer]:
-    widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
-    return [(1, 1, 1, a, b) for a, b in itertools.pairwise(widths)]
-
-
-def _macs(layers: Iterable[Layer]) -> int:
-    return int(sum(np.prod(layer) for layer in layers))
-
-
-MACS = {
-    "ad": _macs(_autoencoder()),
-    "ic": _macs(_resnet8()),
-    "kws": _macs(_ds_cnn()),
-    "vww": _macs(_mobilenet_quarter()),
-}
 
 
 @dataclass(frozen=True)
@@ -94,23 +41,33 @@ class Board:
         clock_mhz: Clock of the board.
         runtimes: Runtimes whose times are used.
         system: Part of a system's name in the table where the board itself is there; for its power.
+        own: Whether only the board's own times are used.
     """
 
     core: str
     clock_mhz: float
     runtimes: tuple[str, ...]
     system: str = ""
+    own: bool = False
 
 
 FREE = ("X-CUBE-AI", "CMSIS-NN")
+RUNTIMES = (*FREE, "HALE", "ONNC", "PLUMERAI")
 BOARDS = {
     "stm32f446re": Board("M4", 180, FREE),
     "stm32l4r5zi": Board("M4", 120, FREE, "L4R5ZI"),
     "stm32f746zg": Board("M7", 216, FREE),
     "stm32h7a3zi": Board("M7", 280, FREE, "H7A3ZI"),
+    "stm32f767zi": Board("M7", 216, FREE),
+    "stm32h743zi": Board("M7", 480, FREE),
     "stm32u575zi": Board("M33", 160, FREE, "U575ZI"),
     "nrf5340": Board("M33", 128, ("CMSIS-NN",), "NRF5340"),
     "stm32g0b1re": Board("M0+", 64, ("HALE",), "G0B1RE"),
+    "rp2040": Board("M0+", 133, ("HALE",)),
+    "nrf52840": Board("M4", 64, ("CMSIS-NN",)),
+    "stm32f746g-disco": Board("M7", 216, ("HALE", "PLUMERAI"), "F746NG", own=True),
+    "numaker-m467hj": Board("M4", 200, ("ONNC",), "M467HJ", own=True),
+    "cy8cproto-062-4343w": Board("M4", 150, ("PLUMERAI",), "CY8CPROTO", own=True),
 }
 
 
@@ -122,9 +79,10 @@ class Time:
         benchmark: ``"ad"``, ``"ic"``, ``"kws"`` or ``"vww"``.
         system: Name of the system.
         core: ``"M4"``, ``"M7"`` …
-        runtime: ``"X-CUBE-AI"``, ``"CMSIS-NN"`` or ``"HALE"``.
+        runtime: One of `RUNTIMES`.
         cycles: Clock · latency.
         power_mw: Energy ÷ latency; None where energy was not measured.
+        clock_mhz: At which it was measured.
     """
 
     benchmark: str
@@ -133,6 +91,7 @@ class Time:
     runtime: str
     cycles: float
     power_mw: float | None
+    clock_mhz: float = 0.0
 
     @property
     def macs(self) -> int:
@@ -164,15 +123,14 @@ def read_times() -> list[Time]:
 def _time(row: dict[str, str]) -> Time | None:
     words = f"{row['system']} {row['framework']}".upper().replace("_", "-")
     core = re.search(r"Cortex\S*-(M\d+\+?)", row["processor"])
-    runtime = next((name for name in (*FREE, "HALE") if name in words), None)
-    if "LOWERING ENGINE (HALE)" in words:
-        runtime = "HALE"
+    runtime = next((name for name in RUNTIMES if name in words), None)
     if core is None or runtime is None:
         return None
     clock_mhz, latency = float(row["freq"].split()[0]), float(row["latency_ms"])
     energy = row["energy_uj_inf"]
     power = float(energy) / latency if energy else None  # µJ ÷ ms = mW
-    return Time(row["benchmark"], row["system"], core[1], runtime, clock_mhz * 1e3 * latency, power)
+    cycles = clock_mhz * 1e3 * latency
+    return Time(row["benchmark"], row["system"], core[1], runtime, cycles, power, clock_mhz)
 
 
 def _weights(times: Sequence[Time]) -> np.ndarray:
@@ -221,7 +179,35 @@ def shared_constant(groups: Iterable[Sequence[Time]]) -> float:
 
 
 def _choose(times: Sequence[Time], board: Board) -> list[Time]:
-    return [t for t in times if t.core == board.core and t.runtime in board.runtimes]
+    return [
+        t
+        for t in times
+        if t.core == board.core
+        and t.runtime in board.runtimes
+        and (not board.own or board.system in t.system.upper())
+    ]
+
+
+def transfer_errors(times: Sequence[Time]) -> dict[str, float]:
+    """How far boards of one core differ in cycles, on average over what both have run.
+
+    Compared are two clocks with the same runtime and network: the larger number of cycles ÷ the
+    smaller - 1. A line that serves a board at a clock at which nothing was measured carries this
+    error beside its own.
+
+    Returns:
+        For each core that was measured at two clocks at least.
+    """
+    cycles: dict[tuple[str, str, str], dict[float, list[float]]] = {}
+    for t in times:
+        cell = cycles.setdefault((t.core, t.runtime, t.benchmark), {})
+        cell.setdefault(t.clock_mhz, []).append(t.cycles)
+    found: dict[str, list[float]] = {}
+    for (core, _, _), by_clock in cycles.items():
+        middles = [float(np.median(values)) for values in by_clock.values()]
+        for a, b in itertools.combinations(middles, 2):
+            found.setdefault(core, []).append(max(a, b) / min(a, b) - 1)
+    return {core: float(np.mean(values)) for core, values in found.items()}
 
 
 def fit_lines() -> dict[str, dict[str, object]]:
@@ -230,7 +216,8 @@ def fit_lines() -> dict[str, dict[str, object]]:
     Returns:
         For each board what `devices.toml` carries, and what the line rests on. ``latency_error``
         is the mean relative error over the four networks, each predicted by a slope and a constant
-        that were chosen without it; ``errors`` are those with the constant that is shipped.
+        that were chosen without it; ``errors`` are those with the constant that is shipped;
+        ``transfer_error`` stands where nothing was measured at the board's clock.
 
     Raises:
         DatasetError: If the table is missing.
@@ -240,7 +227,16 @@ def fit_lines() -> dict[str, dict[str, object]]:
     distinct = list({tuple(group): group for group in groups.values()}.values())
     constant = shared_constant(distinct)
     without = {name: shared_constant(_without(g, name) for g in distinct) for name in MACS}
-    return {name: _line(name, group, constant, without) for name, group in groups.items()}
+    transfer = transfer_errors(times)
+    lines = {name: _line(name, group, constant, without) for name, group in groups.items()}
+    for name, line in lines.items():
+        if not _measured_at(groups[name], BOARDS[name]) and BOARDS[name].core in transfer:
+            line["transfer_error"] = _round(transfer[BOARDS[name].core])
+    return lines
+
+
+def _measured_at(times: Sequence[Time], board: Board) -> bool:
+    return any(t.clock_mhz == board.clock_mhz for t in times)
 
 
 def _without(times: Sequence[Time], benchmark: str) -> list[Time]:
@@ -253,8 +249,8 @@ def _line(
     board = BOARDS[name]
     rate, left_out = slope(times, constant), errors(times, constant)
     nested = np.mean([errors(times, c)[b] for b, c in without.items()])
-    power = [t.power_mw for t in times if board.system and board.system in t.system.upper()]
-    known = [p for p in power if p is not None]
+    powers = measured_powers(times, board.system)
+    known = [p for values in powers.values() for p in values]
     line: dict[str, object] = {
         "latency_a_ms": _round(constant / board.clock_mhz / 1e3),
         "latency_b_ms_per_mac": _round(rate / board.clock_mhz / 1e3),
@@ -268,7 +264,27 @@ def _line(
         "systems": sorted({t.system for t in times}),
         "times": len(times),
     }
-    return line | ({"active_power_mw": _round(float(np.median(known)))} if known else {})
+    if known:
+        line["active_power_mw"] = _round(float(np.median(known)))
+        line["power_mw"] = {name: _round(float(np.median(v))) for name, v in powers.items()}
+        line["power_spread"] = {
+            name: _round(float(np.std(v) / np.mean(v))) for name, v in powers.items()
+        }
+    return line
+
+
+def measured_powers(times: Sequence[Time], system: str) -> dict[str, list[float]]:
+    """Energy ÷ latency in mW of each network, by who handed it in.
+
+    Args:
+        times: Among them those of the board.
+        system: Part of the board's name in the table; none is measured if it is empty.
+    """
+    found: dict[str, list[float]] = {}
+    for t in times:
+        if system and system in t.system.upper() and t.power_mw is not None:
+            found.setdefault(t.system, []).append(t.power_mw)
+    return found
 
 
 def _round(value: float) -> float:

@@ -125,10 +125,15 @@ def test_every_device_says_where_its_figures_come_from() -> None:
         assert len(device.source) > 10
         assert device.kind in ("mcu", "npu", "kpu", "host")
         assert (device.kind == "npu") == (device.accelerator is not None)
+        timed = device.latency_b_ms_per_mac is not None
+        assert timed == (device.latency_error is not None), "an estimate carries its error"
         if device.kind == "mcu":
-            assert device.latency_b_ms_per_mac is not None
-            assert device.latency_error is not None, "an estimate carries its error"
+            assert timed != ("latency: none" in device.source)
             assert device.ram_bytes is not None
+            assert "memories" in device.source
+        assert (device.active_power_mw is not None) == ("power:" in device.source)
+    assert len(devices()) >= 16
+    assert sum(d.active_power_mw is not None for d in devices().values()) >= 5
     own = Device("mine", "My board", "Cortex-M0", 8.0, "mcu", "my own")
     assert resolve_device(own) is own
     assert latency_scale(DIGITS, own).target_ms > 0

@@ -119,7 +119,8 @@ def test_micro_runtime_is_content_with_the_arena_bound() -> None:  # E5
 
 def test_the_npu_runs_every_operator() -> None:
     pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
-    from hardware.npu_compiler import compile_model, npu_config
+    from hardware.npu_compiler import compile_model
+    from hardware.npu_configs import npu_config
 
     for seed, graph in enumerate(GRAPHS[::3]):
         report = compile_model(exported(graph, seed), npu_config("ethos-u55-128"))

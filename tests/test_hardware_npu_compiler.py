@@ -12,7 +12,8 @@ from emnas_gym.errors import BackendMissing, UnknownName
 from emnas_gym.graph import GraphBuilder, LayerGraph
 from hardware.errors import CompilerError, ModelFileError
 from hardware.export import export_float, export_int8
-from hardware.npu_compiler import CONFIGS, compile_apart, compile_model, npu_config
+from hardware.npu_compiler import compile_apart, compile_model
+from hardware.npu_configs import CONFIGS, npu_config
 from hardware.random_weights import random_images, random_weights
 from hardware.versions import package_version
 

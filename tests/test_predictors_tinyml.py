@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from data_files import MLPERF, needs
 
@@ -11,7 +12,16 @@ from emnas_gym.devices import devices
 from emnas_gym.errors import DatasetError, EmNASError
 from predictors.evaluate import LINES
 from predictors.external import VARIABLE, data_file, read_rows
-from predictors.tinyml import BOARDS, MACS, Time, errors, fit_lines, read_times, slope
+from predictors.tinyml import (
+    BOARDS,
+    Time,
+    errors,
+    fit_lines,
+    read_times,
+    slope,
+    transfer_errors,
+)
+from predictors.tinyml_networks import MACS
 from predictors.toml_values import replace_values
 
 
@@ -47,11 +57,53 @@ def test_devices_carry_what_the_fit_wrote() -> None:
         assert device.core.endswith(line["core"])
         for key in ("latency_a_ms", "latency_b_ms_per_mac", "latency_error"):
             assert getattr(device, key) == line[key]
-        assert device.active_power_mw == line.get("active_power_mw")
+        assert device.transfer_error == line.get("transfer_error")
+        if "active_power_mw" in line:
+            assert device.active_power_mw == line["active_power_mw"]
         assert device.latency_b_ms_per_mac is not None
         assert device.latency_b_ms_per_mac > 0
         assert 0 < line["latency_error"] < 0.5
         assert len(line["errors"]) == 4
+
+
+def test_only_fitted_boards_have_a_line() -> None:
+    lines = json.loads(LINES.read_text(encoding="utf-8"))
+    fitted = {name for name, d in devices().items() if d.latency_b_ms_per_mac is not None}
+    assert fitted == set(lines)
+
+
+def test_boards_at_another_clock_carry_what_the_clocks_law_is_worth() -> None:
+    times = [
+        Time("ic", "one", "M4", "CMSIS-NN", 1000.0, None, 100.0),
+        Time("ic", "other", "M4", "CMSIS-NN", 1300.0, None, 200.0),
+        Time("ic", "other", "M4", "HALE", 9000.0, None, 200.0),  # alone: compared with nothing
+        Time("ic", "one", "M7", "CMSIS-NN", 500.0, None, 100.0),
+    ]
+    assert transfer_errors(times) == pytest.approx({"M4": 0.3})
+    for name, line in json.loads(LINES.read_text(encoding="utf-8")).items():
+        elsewhere = name in ("stm32f446re", "stm32f746zg", "stm32f767zi", "stm32h743zi", "nrf52840")
+        assert ("transfer_error" in line) == elsewhere
+
+
+def test_measured_power_hardly_depends_on_the_network() -> None:  # E4
+    """One laboratory's four networks agree; two laboratories need not, and both are kept."""
+    lines = json.loads(LINES.read_text(encoding="utf-8"))
+    powered = {name: line for name, line in lines.items() if "power_mw" in line}
+    assert set(powered) == {"stm32l4r5zi", "stm32h7a3zi", "stm32u575zi"}
+    spreads = [s for line in powered.values() for s in line["power_spread"].values()]
+    assert sorted(spreads)[len(spreads) // 2] < 0.05
+    for line in powered.values():
+        assert min(line["power_mw"].values()) <= line["active_power_mw"]
+        assert line["active_power_mw"] <= max(line["power_mw"].values())
+
+
+def test_energy_of_a_network_follows_from_the_power_on_others() -> None:  # E4
+    needs(MLPERF)
+    for t in (times := [t for t in read_times() if t.power_mw is not None]):
+        others = [o.power_mw for o in times if o.system == t.system and o.benchmark != t.benchmark]
+        assert t.power_mw is not None
+        predicted = float(np.median([p for p in others if p is not None]))
+        assert abs(predicted / t.power_mw - 1) < 0.4  # the worst of all, ST's ic on the L4R5ZI
 
 
 def test_every_device_names_its_sources() -> None:
@@ -69,6 +121,7 @@ def test_the_fit_of_the_published_times_is_what_is_shipped() -> None:
     times = read_times()
     assert {t.core for t in times} >= {"M4", "M7", "M33", "M0+"}
     assert all(t.cycles > 1e5 for t in times)
+    assert transfer_errors(times)["M7"] < 0.05 < transfer_errors(times)["M4"] < 0.3
     assert fit_lines() == json.loads(LINES.read_text(encoding="utf-8"))
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from hardware.deployment import Deployment
 from hardware.drivers.base import Answer, Driver
 from hardware.errors import CompilerError, DeviceLost, DeviceRefused, ModelFileError
-from hardware.npu_compiler import compile_apart, compile_model, npu_config
+from hardware.npu_compiler import compile_apart, compile_model
+from hardware.npu_configs import npu_config
 from hardware.reading import Reading, Repeats
 from hardware.timing import Protocol, Timing, time_models
 from hardware.versions import compiler_version, interpreter_version
