@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
     "driver": {
         "framed": "hardware.drivers.framed:FramedDriver",
         "emulated": "hardware.drivers.framed:EmulatedDriver",
+        "jevois": "hardware.drivers.jevois:JeVoisDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",
