@@ -29,6 +29,7 @@ TABLES: dict[str, dict[str, str]] = {
         "framed": "hardware.drivers.framed:FramedDriver",
         "emulated": "hardware.drivers.framed:EmulatedDriver",
         "jevois": "hardware.drivers.jevois:JeVoisDriver",
+        "manual": "hardware.drivers.manual:ManualDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",
