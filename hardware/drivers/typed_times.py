@@ -10,8 +10,8 @@ from emnas_gym.errors import EmNASError
 MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 HOUR = 3.6e9  # microseconds; nothing that fits a board runs longer
 MOST_CHARACTERS = 10_000
-_PIECES = re.compile(r"\s*[,;]\s*|\s+(?=[-+.0-9])")
-_PIECE = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)\s*([^\W\d_]*)")
+_PIECES = re.compile(r" ?[,;] ?| (?=[-+.0-9])")
+_PIECE = re.compile(r"([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?)\s*([^\W\d_]*)")
 _BARE_COMMA = re.compile(r"(?<![0-9.])(?=([0-9][0-9.]*),([0-9][0-9.]*))")
 _UNITS = ", ".join(MICROSECONDS)
 
@@ -90,7 +90,9 @@ def _plain(text: str, decimal_comma: bool) -> str:
 
 
 def _folded(text: str) -> str:
-    return text.strip().casefold().replace("\u03bc", "u")  # casefold makes both signs for micro one
+    return (
+        " ".join(text.split()).casefold().replace("\u03bc", "u")
+    )  # casefold makes both signs for micro one
 
 
 def _piece(piece: str) -> tuple[float, str]:
