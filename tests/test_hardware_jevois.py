@@ -58,7 +58,7 @@ def hasty(double: JeVoisDouble, **options: Any) -> JeVoisDriver:
 
 
 EVERY = (*STEPS, "streamoff")  # the last of the stream, not that of a killed program
-SOME = ("ping", "fileput", "JEVOIS_FILEPUT", "setpar netdir", "streamon")
+SOME = ("fileput", "JEVOIS_FILEPUT", "streamon")
 AT_EACH_STEP = pytest.mark.parametrize(
     "step", [step if step in SOME else pytest.param(step, marks=pytest.mark.slow) for step in EVERY]
 )
