@@ -32,6 +32,8 @@ TABLES: dict[str, dict[str, str]] = {
         "host": "hardware.drivers.here:HostDriver",
         "npu": "hardware.drivers.here:NpuDriver",
         "mlperf_tiny": "hardware.drivers.mlperf_tiny:MLPerfTinyDriver",
+        "jevois": "hardware.drivers.jevois:JeVoisDriver",
+        "manual": "hardware.drivers.manual:ManualDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",
