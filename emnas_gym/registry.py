@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
     "driver": {
         "framed": "hardware.drivers.framed:FramedDriver",
         "emulated": "hardware.drivers.framed:EmulatedDriver",
+        "maixpy": "hardware.drivers.maixpy:MaixPyDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",
