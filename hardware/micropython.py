@@ -20,7 +20,7 @@ LIMIT = 1 << 16  # bytes of output of one run
 BLOCK = 64  # bytes sent at once: what the smallest boards can buffer
 GAP = 0.001  # seconds between blocks, in which the board empties its buffer
 QUIET = 0.1  # seconds of silence after which nothing more of the past will come
-ATTEMPT = 1.5  # seconds to wait for the prompt before interrupting again
+ATTEMPT = 1.0  # seconds to wait for the prompt before interrupting again
 RECOVERY = 4.0  # seconds to get the prompt back after something went wrong
 MARK = "EMNAS "  # begins every line that scripts of ours print
 WORDS = 200  # characters of a board's own words that are passed on
@@ -89,11 +89,15 @@ class RawRepl:
         deadline = Deadline(seconds)
         while True:
             self.port.write(INTERRUPT * 2, deadline)
-            said = self.port.drain(QUIET)  # a prompt from before is no answer to what follows
+            said = self.port.drain(
+                QUIET, most=ATTEMPT
+            )  # a prompt from before is no answer to what follows
             self.port.write(RAW, deadline)
             found, heard = self._listen(Deadline(min(ATTEMPT, deadline.left)))
             if found:
-                self.port.drain(QUIET)  # a second prompt, if the first answer came late
+                self.port.drain(
+                    QUIET, most=ATTEMPT
+                )  # a second prompt, if the first answer came late
                 self._received.clear()
                 self._at_prompt = True
                 return

@@ -102,8 +102,8 @@ class Microbit(FaultyLine):
         for start in range(0, len(data), BLOCK):
             super()._pass_on(target, data[start : start + BLOCK])
             while _waiting(target) and not self._stop.is_set():
-                time.sleep(0.0005)
-            time.sleep(0.0005)
+                time.sleep(0.0002)
+            time.sleep(0.0002)
 
     def kill(self) -> None:
         """Ends the board at once, and its end of the line with it."""

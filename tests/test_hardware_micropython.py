@@ -25,7 +25,7 @@ from hardware.errors import (
 )
 from hardware.link.port import Deadline, Port
 from hardware.micropython import LIMIT, RawRepl
-from hardware.micropython_files import PRELUDE, BoardFiles
+from hardware.micropython_files import PRELUDE, BoardFiles, number
 
 pytest.importorskip("serial", reason="needs the package pyserial")
 
@@ -200,19 +200,22 @@ try:
   f.close()
   k += 1
 except OSError:
- f.close()
+ pass
 """
 
 
-def test_a_full_board_says_so_and_keeps_nothing_broken(repl: RawRepl) -> None:
-    files = BoardFiles(repl)
-    repl.run(FILL, 20)
-    try:
-        with pytest.raises(DeviceRefused, match="OSError: 28"):
+def test_a_full_board_says_so_and_keeps_nothing_broken() -> None:
+    """On a board of its own: full for a second time, this file system loses other files."""
+    with Microbit() as board, Port(board.path, baud=FAST) as port:
+        repl = RawRepl(port, baud=FAST)
+        files = BoardFiles(repl)
+        repl.run(FILL, 20)
+        names = "import os\nprint(sorted(os.listdir()))"
+        before = repl.run(names)
+        with pytest.raises(DeviceRefused, match="^OSError: no more storage space$"):
             files.put("more.bin", b"z" * 2000)
-        assert files.checksum("more.bin") is None
-    finally:
-        repl.run("import os\nfor i in range(k): os.remove('z%d' % i)", 20)
+        assert repl.run(names) == before
+        assert files.checksum("z0") == zlib.crc32(b"z" * 1000)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_a_board_that_is_gone_while_it_runs_is_lost() -> None:  # E10
 @pytest.mark.parametrize(
     ("program", "error", "words"),
     [
-        (["sleep", "60"], DeviceTimeout, "no prompt in 1 s: is the board on"),
+        (["sleep", "60"], DeviceTimeout, "no prompt in 0.5 s: is the board on"),
         (["cat"], ProtocolError, "no MicroPython, it says"),
         (["yes", "login:"], ProtocolError, "no MicroPython, it says .*login:"),
     ],
@@ -313,7 +316,7 @@ def test_what_is_no_micropython_is_found_out(
 ) -> None:
     with FaultyLine(program) as line, Port(line.path) as port:
         with pytest.raises(error, match=words):
-            RawRepl(port, seconds=1)
+            RawRepl(port, seconds=0.5)
 
 
 ENTER = (b"\x03\x03\x01", b"\r\nraw REPL; CTRL-B to exit\r\n>")
@@ -324,10 +327,9 @@ ENTER = (b"\x03\x03\x01", b"\r\nraw REPL; CTRL-B to exit\r\n>")
     [
         (b"KO1\r\n\x04\x04>", ProtocolError, "instead of OK the board says b'KO1"),
         (b">>> print(1)\r\n1\r\n", ProtocolError, "instead of OK the board says b'>>> "),
-        (b"\xff" * 300, ProtocolError, "instead of OK"),
         (b"OK1\r\n\x04\x04 and more>", ProtocolError, "more than output and traceback"),
-        (b"OK1\r\n\x04\x04", DeviceTimeout, "did not finish in 0.4 s"),
-        (b"O", DeviceTimeout, "did not finish in 0.4 s"),
+        (b"OK1\r\n\x04\x04", DeviceTimeout, "did not finish in 0.2 s"),
+        (b"O", DeviceTimeout, "did not finish in 0.2 s"),
     ],
 )
 def test_an_answer_that_cannot_be_is_an_error_and_the_prompt_is_found_again(
@@ -337,7 +339,7 @@ def test_an_answer_that_cannot_be_is_an_error_and_the_prompt_is_found_again(
     with ScriptedPeer(dialogue) as peer, Port(peer.path) as port:
         repl = RawRepl(port)
         with pytest.raises(error, match=words):
-            repl.run("print(1)", seconds=0.4)
+            repl.run("print(1)", seconds=0.2)
         assert repl.run("print(2)") == "2\r\n"
         assert bytes(peer.heard) == peer.expected
 
@@ -383,11 +385,9 @@ def test_the_golden_transcript_of_a_session() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"EMNAS\r\n", b"EMNAS 1e9\r\n", b"EMNAS 99999999999\r\n", b"EMNAS 1\r\n" * 2]
+    "printed",
+    ["", "EMNAS\r\n", "EMNAS 1e9\r\n", "EMNAS 99999999999\r\n", "EMNAS 1\r\n" * 2, " 1\r\n"],
 )
-def test_a_number_that_is_none_is_no_number(answer: bytes) -> None:
-    dialogue = [ENTER, (PRELUDE.encode() + b"\x04", b"OK" + answer + b"\x04\x04>")]
-    with ScriptedPeer(dialogue) as peer, Port(peer.path) as port:
-        repl = RawRepl(port)
-        with pytest.raises(ProtocolError, match="should have printed a number"):
-            BoardFiles(repl)
+def test_a_number_that_is_none_is_no_number(printed: str) -> None:
+    with pytest.raises(ProtocolError, match="should have printed a number"):
+        number(printed)

@@ -37,7 +37,7 @@ def latency_ms_of_2021(port: Port, name: str, seconds: float) -> float:
         ProtocolError: If what comes is no latency.
         DeviceLost: If the connection broke.
     """
-    port.drain(0.5)  # the banner; 2021 waited as long for the board to settle
+    port.drain()  # the banner, and what was asked for before
     port.write(INTERRUPT, Deadline(SECONDS))
     _read(port, b"", "Ctrl-C", SECONDS)
     port.drain()
