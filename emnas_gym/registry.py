@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, str]] = {
         "mlperf_tiny": "hardware.drivers.mlperf_tiny:MLPerfTinyDriver",
         "jevois": "hardware.drivers.jevois:JeVoisDriver",
         "manual": "hardware.drivers.manual:ManualDriver",
+        "maixpy": "hardware.drivers.maixpy:MaixPyDriver",
     },
     "agent": {
         "random": "agents.random_search:RandomSearch",

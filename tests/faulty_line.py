@@ -61,10 +61,10 @@ class FaultyLine:
         )
         self.count = dict.fromkeys(("drop", "flip", "double", "delay"), 0)
         self._random = random.Random(self.faults.seed)
+        self.stalled = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._pump, daemon=True)
         self._thread.start()
-        self.stalled = False
 
     def _pump(self) -> None:
         assert self.device.stdin is not None
