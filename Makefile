@@ -30,7 +30,8 @@ search: $(STAMP)  ## search, verify the winners by real training, export the bes
 test: $(STAMP)  ## the tests, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: $(STAMP)  ## the slow tests as well
+test-all: $(STAMP)  ## the slow tests as well; as root it installs what the emulated Linux board needs
+	.ci/packages qemu-aarch64=qemu-user
 	$(BIN)/python -m pytest -n 2
 
 check: $(STAMP) lint types test  ## all that a change must pass

@@ -22,8 +22,11 @@ from scripted_peer import ScriptedPeer
 
 from emnas_gym.registry import resolve
 from hardware.deployment import Deployment
+from hardware.drivers.kpu_script import input_lines, kmodel_version, parse_answers
 from hardware.drivers.maixpy import MaixPyDriver
 from hardware.drivers.maixpy_2021 import latency_ms_of_2021
+from hardware.drivers.micropython import RawRepl
+from hardware.drivers.micropython_files import BoardFiles
 from hardware.errors import (
     DeviceError,
     DeviceLost,
@@ -31,10 +34,7 @@ from hardware.errors import (
     DeviceTimeout,
     ProtocolError,
 )
-from hardware.kpu_script import input_lines, kmodel_version, parse_answers
 from hardware.link.port import Deadline, Port
-from hardware.micropython import RawRepl
-from hardware.micropython_files import BoardFiles
 from hardware.reading import Reading, Repeats
 
 pytest.importorskip("serial", reason="needs the package pyserial")

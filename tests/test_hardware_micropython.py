@@ -16,6 +16,8 @@ from faulty_line import FaultyLine
 from microbit import Microbit
 from scripted_peer import ScriptedPeer
 
+from hardware.drivers.micropython import LIMIT, RawRepl
+from hardware.drivers.micropython_files import PRELUDE, BoardFiles, number
 from hardware.errors import (
     DeviceError,
     DeviceLost,
@@ -24,8 +26,6 @@ from hardware.errors import (
     ProtocolError,
 )
 from hardware.link.port import Deadline, Port
-from hardware.micropython import LIMIT, RawRepl
-from hardware.micropython_files import PRELUDE, BoardFiles, number
 
 pytest.importorskip("serial", reason="needs the package pyserial")
 

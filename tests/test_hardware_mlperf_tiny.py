@@ -28,7 +28,9 @@ from outside_programs import needs_program
 from emnas_gym.errors import EmNASError, UnknownName
 from emnas_gym.registry import resolve
 from hardware.deployment import Deployment
+from hardware.drivers.flash_command import FlashCommand
 from hardware.drivers.framed import EmulatedDriver
+from hardware.drivers.mlperf_protocol import Dialogue, Inference
 from hardware.drivers.mlperf_tiny import MLPerfTinyDriver
 from hardware.emulator import BOARDS, Emulator
 from hardware.errors import (
@@ -39,9 +41,7 @@ from hardware.errors import (
     ProtocolError,
 )
 from hardware.firmware_builder import build_mlperf_board
-from hardware.flash_command import FlashCommand
 from hardware.link.port import Port
-from hardware.mlperf_protocol import Dialogue, Inference
 from hardware.reading import Repeats
 
 pytest.importorskip("serial", reason="needs the package pyserial")

@@ -10,12 +10,18 @@ import numpy as np
 
 from hardware.deployment import Deployment
 from hardware.drivers.base import Driver
+from hardware.drivers.kpu_script import (
+    Answers,
+    input_lines,
+    kmodel_version,
+    measuring_code,
+    parse_answers,
+)
 from hardware.drivers.maixpy_2021 import CLOCK_2021, latency_ms_of_2021
+from hardware.drivers.micropython import RawRepl, printable
+from hardware.drivers.micropython_files import BoardFiles, checked
 from hardware.errors import DeviceError, DeviceRefused
-from hardware.kpu_script import Answers, input_lines, kmodel_version, measuring_code, parse_answers
 from hardware.link.port import Port, Transcript
-from hardware.micropython import RawRepl, printable
-from hardware.micropython_files import BoardFiles, checked
 from hardware.reading import Reading, Repeats
 
 ABOUT = """\

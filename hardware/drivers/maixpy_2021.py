@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 
+from hardware.drivers.micropython import INTERRUPT, LIMIT, printable
 from hardware.errors import DeviceRefused, DeviceTimeout, ProtocolError
 from hardware.link.port import Deadline, Port
-from hardware.micropython import INTERRUPT, LIMIT, printable
 
 PROMPT = b"\r\n>>> "
 SECONDS = 5.0  # for the prompt and for the import, as in 2021

@@ -14,10 +14,10 @@ from emnas_gym.errors import UnknownName
 from emnas_gym.measurement import PROVENANCES
 from hardware.deployment import Deployment
 from hardware.drivers.base import Driver
+from hardware.drivers.flash_command import FlashCommand
+from hardware.drivers.mlperf_protocol import Dialogue, Inference
 from hardware.errors import DeviceError, ProtocolError
-from hardware.flash_command import FlashCommand
 from hardware.link.port import Deadline, Port
-from hardware.mlperf_protocol import Dialogue, Inference
 from hardware.reading import Reading, Repeats
 
 MOST_STEPS = (
@@ -44,7 +44,7 @@ class MLPerfTinyDriver(Driver):
     Args:
         address: URL of its port: ``/dev/ttyACM0``, ``socket://host:port``.
         baud: Symbols a second.
-        flash: Command as `hardware.flash_command.FlashCommand` has it; none if empty.
+        flash: Command as `hardware.drivers.flash_command.FlashCommand` has it; none if empty.
         seconds: Deadline of every command but the inferences, which have `Repeats.seconds`; also
             of the board's restart after it was flashed.
         flash_seconds: Deadline of the flash command.

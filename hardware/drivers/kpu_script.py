@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardware.drivers.micropython import printable
+from hardware.drivers.micropython_files import BoardFiles
 from hardware.errors import DeviceRefused, ProtocolError
-from hardware.micropython import printable
-from hardware.micropython_files import BoardFiles
 from hardware.program import Array
 
 LEVELS = 256  # of an input: the KPU takes 8 bits

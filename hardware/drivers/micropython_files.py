@@ -11,8 +11,8 @@ import base64
 import re
 import zlib
 
+from hardware.drivers.micropython import RawRepl
 from hardware.errors import DeviceError, DeviceRefused, DeviceTimeout, ProtocolError
-from hardware.micropython import RawRepl
 
 PATH = re.compile(r"/?[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 LONGEST_PATH = 100
