@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +85,8 @@ def measure_command(
             )
         else:
             deployment, facts = _one(file, tokens, space, resolve_task(task), weights, measured_on)
-            with notes.status(f"measuring on {', '.join(spec.name for spec in specs)}"):
+            asks = any(spec.driver == "manual" for spec in specs)  # a spinner would be in the way
+            with nullcontext() if asks else notes.status(f"measuring on {_names(specs)}"):
                 (answer,) = measured_on.measure([deployment])
             if isinstance(answer, DeviceError):
                 raise answer
@@ -92,6 +94,10 @@ def measure_command(
     finally:
         measured_on.close()
     show(facts, as_json)
+
+
+def _names(specs: Sequence[DeviceSpec]) -> str:
+    return ", ".join(spec.name for spec in specs)
 
 
 def _specs(
