@@ -24,6 +24,16 @@ def test_a_sum_of_four_becomes_three_sums_with_one_activation() -> None:
     assert legal.origins[-3:] == (5, 5, 5)
 
 
+def test_a_product_of_many_reads_whole_maps_first() -> None:
+    builder = GraphBuilder((4, 4, 2))
+    weights = builder.mean()
+    builder.join("mul", [weights, 0, weights, 0], "relu6")
+    products = [node for node in legalize(builder.build()).nodes if node.op == "mul"]
+    assert [node.inputs for node in products] == [(0, 0), (2, 1), (3, 1)]
+    assert [node.activation for node in products] == ["none", "none", "relu6"]
+    assert {node.shape for node in products} == {(4, 4, 2)}
+
+
 def test_concat_hands_its_activation_on() -> None:
     legal = legalize(joined("concat", 2, "relu6"))
     assert [node.op for node in legal.nodes[-2:]] == ["concat", "relu6"]
