@@ -10,7 +10,9 @@ multiples of four; only alignment, operator codes and layouts shared between tab
 RAM: the tail of the arena that tflite-micro 0.dev20261023 reports on a 64-bit host, which a linear
 fit over random networks explains to 13 bytes, with tensors counted as 12 instead of 24 bytes and
 operators as 32 instead of 64, the sizes of those structures where a pointer has four bytes; kernel
-data stay at their 64-bit size, so the bound lies between the two.
+data stay at their 64-bit size, so the bound lies between the two. One moment is not counted: while
+a convolution of C channels is prepared, the runtime asks for about 12 C + 600 bytes (on that host),
+which is more than activations and planning need where a layer is very wide and all maps are tiny.
 """
 
 from __future__ import annotations
