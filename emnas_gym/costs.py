@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 
 from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node, kernel_shape
-from emnas_gym.memory import align, plan_arena
+from emnas_gym.memory import align, is_large_mean, plan_arena
 
 FLASH_HEADER = 660
 FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK for every chain
@@ -60,6 +60,7 @@ _CODE_FLASH = {  # codes and layouts that the header does not include; counted a
     "avg_pool2d": 36,
 }
 _DILATION_FLASH = 16  # two options and the longer layout that they need
+_LARGE_MEAN_FLASH = 96  # a constant with the axes
 _UNARY_FLASH = 80 + 20  # a relu or quantize operator and its code
 _KERNEL_RAM = {  # options and state of one operator
     "conv2d": 112,
@@ -150,6 +151,7 @@ def node_flash(graph: LayerGraph, node: Node) -> int:
     if node.op in WEIGHTED:
         size += _constants_flash(_kernel_size(graph, node), node)
     size += 4 * (node.activation != "none") + 4 * (node.op in WINDOWS and node.padding == "valid")
+    size += _LARGE_MEAN_FLASH * is_large_mean(graph, node)
     size += _DILATION_FLASH * (max(node.dilation) > 1)
     return size + _extra_operators(graph, node) * (_UNARY_FLASH + own_tensor)
 
@@ -182,6 +184,7 @@ def _counts(graph: LayerGraph, node: Node) -> tuple[int, int, int]:
     operators = len(node.inputs) - 1 if node.op in CHAINED else 1
     operators += _extra_operators(graph, node)
     constants = 2 if node.op in WEIGHTED else {"pad": 1, "slice": 3}.get(node.op, 0)
+    constants += is_large_mean(graph, node)
     return operators, operators, constants
 
 

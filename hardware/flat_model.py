@@ -45,6 +45,7 @@ CODES = {
     "RELU6": 12,
     "QUANTIZE": 13,
     "STRIDED_SLICE": 14,
+    "MEAN": 16,
 }
 WEIGH = 15  # a MUL whose second input has one value a channel
 
@@ -271,6 +272,19 @@ def _clamp(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile)
     return [*_map(inputs, output), *activation_bounds(op.code, _of(output))]
 
 
+def _mean(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
+    """The division by the number of pixels is part of the factor, cut off as the reference does."""
+    source, axes = inputs
+    pixels = math.prod(source.shape[1:-1])
+    if sorted(_constant(axes)) != [1, 2] or _size(output) != source.shape[-1]:
+        raise ModelFileError(f"the firmware's {op.code} is over the pixels of a map")
+    significand, exponent = quantized_multiplier(_of(source).scale / _of(output).scale)
+    shift = min(pixels.bit_length() - 1, 31 + exponent)
+    factor = (significand << shift) // pixels, exponent - shift
+    places = [pixels, source.shape[-1], source.offset, output.offset]
+    return [*places, _of(source).zero_point, *factor, _of(output).zero_point]
+
+
 def _requantize(_op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
     source, target = _of(inputs[0]), _of(output)
     factor = quantized_multiplier(source.scale / target.scale)
@@ -294,6 +308,7 @@ _FIELDS: dict[str, _Fields] = {
     "RELU": _clamp,
     "RELU6": _clamp,
     "QUANTIZE": _requantize,
+    "MEAN": _mean,
 }
 
 

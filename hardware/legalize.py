@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from emnas_gym.graph import LayerGraph, Node
+from emnas_gym.memory import is_large_mean
 
 # int8 output counts in the steps of the input; for a lone relu6 TensorFlow Lite Micro takes it so
-SAME_SCALE = frozenset({"pad", "slice", "max_pool2d", "avg_pool2d", "concat", "relu", "relu6"})
+SAME_SCALE = frozenset(
+    {"pad", "slice", "max_pool2d", "avg_pool2d", "mean", "concat", "relu", "relu6"}
+)
 FIXED_SCALE = frozenset({"sigmoid", "softmax"})  # int8 output is 1/256, -128 by definition
 
 
@@ -39,7 +42,8 @@ def legalize(graph: LayerGraph) -> LegalGraph:
     """Splits sums and products of many, and activations after ``concat``; averages become pools.
 
     A global average is written as an average pool over the whole map: the runtime's MEAN asks for
-    four bytes of scratch a channel, which no plan made beforehand could place.
+    four bytes of scratch a channel, which no plan made beforehand could place. Over maps that are
+    too large for an NPU's pool it is a MEAN all the same (`emnas_gym.memory.is_large_mean`).
 
     Args:
         graph: A deployed graph.
@@ -47,7 +51,7 @@ def legalize(graph: LayerGraph) -> LegalGraph:
     rewriter = _Rewriter()
     for index, node in enumerate(graph):
         rewriter.start(index, node)
-        if node.op == "mean":
+        if node.op == "mean" and not is_large_mean(graph, node):
             height, width, _ = graph.in_shapes(node)[0]
             window = (height, width)
             rewriter.emit(replace(node, op="avg_pool2d", kernel=window, stride=window))

@@ -23,6 +23,7 @@ CODES = {
     "max_pool2d": "MAX_POOL_2D",
     "avg_pool2d": "AVERAGE_POOL_2D",
     "slice": "STRIDED_SLICE",
+    "mean": "MEAN",
     "add": "ADD",
     "mul": "MUL",
     "concat": "CONCATENATION",
@@ -138,6 +139,8 @@ def _constants(node: Node, index: int, numbers: _Numbers) -> tuple[Tensor, ...]:
         top, bottom, left, right = node.pads
         paddings = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         return (Tensor(paddings.shape, "int32", paddings),)
+    if node.op == "mean":
+        return (Tensor((2,), "int32", np.array([1, 2], np.int32)),)
     if node.op == "slice":
         bounds = (0, *node.begin), (1, *node.end), (1, *node.step)
         return tuple(Tensor((4,), "int32", np.array(bound, np.int32)) for bound in bounds)
@@ -159,6 +162,8 @@ def _options(node: Node) -> dict[str, Any]:
         options["fusedActivationFunction"] = ACTIVATIONS[node.activation]
     if node.op == "concat":
         options["axis"] = len(node.shape)
+    if node.op == "mean":
+        options["keepDims"] = True
     if node.op == "slice":
         options["endMask"] = 1  # of the batch all is taken: calibration runs several images
     if node.op == "softmax":

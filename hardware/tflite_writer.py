@@ -30,6 +30,7 @@ OPTIONS = {
     "ADD": "AddOptions",
     "MUL": "MulOptions",
     "CONCATENATION": "ConcatenationOptions",
+    "MEAN": "ReducerOptions",
     "SOFTMAX": "SoftmaxOptions",
     "STRIDED_SLICE": "StridedSliceOptions",
 }

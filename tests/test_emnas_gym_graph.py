@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_hardware_graphs import branching_graph, branching_graphs, space_graphs
 from torch.nn import functional
 
-from emnas_gym import costs
+from emnas_gym import cost_vectors, costs
 from emnas_gym.errors import InvalidArchitecture, ShapeError
 from emnas_gym.graph import GraphBuilder, LayerGraph, window_output
 from emnas_gym.memory import ALIGNMENT, align, plan_arena
@@ -302,6 +302,18 @@ def test_a_plan_that_is_known() -> None:
     lonely = GraphBuilder((3, 3, 1)).build()
     assert plan_arena(lonely).head_bytes == 16
     assert plan_arena(lonely, 4).head_bytes == 48
+
+
+def test_the_mean_of_a_large_map_needs_scratch() -> None:
+    """Sums of four bytes a channel and the axes, beside the map and the result."""
+    builder = GraphBuilder((300, 1, 100))
+    builder.mean()
+    graph = builder.build()
+    assert plan_arena(graph).head_bytes == 30_000 + 112 + 400 + 32
+    assert cost_vectors.layer_costs(graph)[cost_vectors.HEAD] == 30_000 + 112 + 400 + 32
+    small = GraphBuilder((256, 1, 100))
+    small.mean()
+    assert plan_arena(small.build()).head_bytes == 25_600 + 112
 
 
 def test_alignment() -> None:

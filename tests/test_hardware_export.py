@@ -14,6 +14,7 @@ from test_hardware_graphs import (
     SMALL_COLOUR,
     branching_graph,
     branching_graphs,
+    forward,
     images_for,
     space_graphs,
     trained_looking_weights,
@@ -143,6 +144,45 @@ def test_the_npu_runs_every_operator_but_steps_over_channels() -> None:
         builder.slice((1, 0, 1), (8, 8, 4), step)
         report = compile_model(exported(builder.build(), 0), npu_config("ethos-u55-128"))
         assert report.cpu_operators == left_over
+
+
+LARGE_MAPS = [(257, 2, 3), (300, 4, 9), (260, 260, 1)]  # too large for Vela's average pool
+
+
+@pytest.mark.parametrize("shape", LARGE_MAPS)
+def test_averages_of_very_large_maps_run_everywhere(shape: tuple[int, int, int]) -> None:  # E5, E6
+    """Written as MEAN: its scratch is part of the planned head, and the NPU takes it."""
+    runtime = pytest.importorskip(
+        "tflite_micro.python.tflite_micro.runtime", reason="needs the package tflite-micro"
+    )
+    pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
+    from hardware.npu_compiler import compile_model, npu_config
+
+    builder = GraphBuilder(shape)
+    full = builder.window("conv2d", 1, 1, "same", filters=5, activation="relu")
+    builder.mean()
+    weigh = builder.window("conv2d", 1, 1, "valid", filters=5)
+    builder.join("mul", [full, weigh])
+    builder.mean()
+    builder.dense(2)
+    graph = builder.build()
+    weights, images = trained_looking_weights(graph), images_for(graph, 2)
+    expected = np.stack([forward(graph, weights, image) for image in images])
+    floats = Model(export_float(graph, weights)).run(images)
+    np.testing.assert_allclose(floats, expected, atol=1e-5)
+    content = exported(graph, 0)
+    assert compile_model(content, npu_config("ethos-u55-128")).cpu_operators == 0
+    assert 0 <= costs.flash_bytes(graph) - len(content) < costs.FLASH_SLACK + 4 * costs.BRANCH_SLACK
+    reference = Model(content, reference=True)
+    image = reference.quantize(images[:1])
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=8 << 20)
+    interpreter.set_input(image, 0)
+    interpreter.invoke()
+    np.testing.assert_array_equal(interpreter.get_output(0), reference.raw(image))
+    with captured(2) as printed:
+        interpreter.print_allocations()
+    head = int(re.search(r"allocation head (\d+) bytes", printed[0])[1])
+    assert head == costs.arena_head_bytes(graph)
 
 
 def test_extreme_weights_still_load_everywhere() -> None:

@@ -253,6 +253,24 @@ def test_products_agree(remote: Remote, zero_point: int) -> None:
         _compare(remote, "MUL", every, Quantization.of(scale, zero_point))
 
 
+@pytest.mark.parametrize("zero_point", [-128, -5, 0, 77])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 4), (5, 6), (16, 16), (300, 3)])
+def test_means_agree_on_ties_too(remote: Remote, size: tuple[int, int], zero_point: int) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(-128, 128, (1, *size, 64)).astype(np.int8)
+    scale, axes = Quantization.of(0.01, zero_point), np.array([1, 2], np.int32)
+    tensors = (
+        Tensor(values.shape, "int8", None, scale, 0),
+        Tensor((1, 1, 1, 64), "int8", None, scale, 1 << 16),
+        Tensor((2,), "int32", axes),
+    )
+    operator = Operator("MEAN", (0, 2), 1, {"keepDims": True})
+    _agree(remote, Program(tensors, (operator,), 1), values)
+    rows = replace(tensors[2], data=np.array([1, 3], np.int32))
+    with pytest.raises(ModelFileError, match="MEAN is over the pixels"):
+        write_flat(Program((*tensors[:2], rows), (operator,), 1))
+
+
 @pytest.mark.parametrize("zero_point", [-128, -3, 127])
 def test_products_with_a_value_a_channel_agree(remote: Remote, zero_point: int) -> None:
     rng = np.random.default_rng(zero_point + 128)

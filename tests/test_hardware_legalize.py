@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from test_hardware_graphs import branching_graphs, forward, images_for, trained_looking_weights
 
 from emnas_gym.graph import GraphBuilder, LayerGraph
@@ -45,6 +46,21 @@ def test_global_average_becomes_a_pool_over_the_map() -> None:
     builder.mean()
     (pool,) = legalize(builder.build()).nodes[1:]
     assert (pool.op, pool.kernel, pool.shape) == ("avg_pool2d", (5, 3), (1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "op"),
+    [
+        ((256, 256), "avg_pool2d"),
+        ((257, 1), "mean"),
+        ((1, 65536), "avg_pool2d"),
+        ((2, 32769), "mean"),
+    ],
+)
+def test_a_map_too_large_for_a_pool_keeps_its_mean(size: tuple[int, int], op: str) -> None:
+    builder = GraphBuilder((*size, 1))
+    builder.mean()
+    assert legalize(builder.build()).nodes[1].op == op
 
 
 def test_chains_keep_their_nodes() -> None:

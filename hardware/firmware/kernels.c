@@ -177,6 +177,15 @@ void kernel_pad(const window *w, const int8_t *in, int8_t *out) {
   }
 }
 
+void kernel_mean(const operand *scale, int32_t out_zero, const int8_t *in, int8_t *out,
+                 int32_t pixels, int32_t channels) {
+  for (int32_t c = 0; c < channels; c++) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < pixels; i++) sum = wrapped_sum(sum, in[i * channels + c] - scale->zero);
+    out[c] = bounded(wrapped_sum(scaled(sum, scale->scale), out_zero), LOWEST, HIGHEST);
+  }
+}
+
 void kernel_slice(const slice *s, const int8_t *in, int8_t *out) {
   for (int32_t y = 0; y < s->out.height; y++)
     for (int32_t x = 0; x < s->out.width; x++) {

@@ -69,6 +69,8 @@ void kernel_add(const operand in[2], const operand *sum, const int32_t bounds[2]
                 const int8_t *b, int8_t *out, int32_t count);
 void kernel_mul(const operand in[2], const operand *product, const int32_t bounds[2],
                 const int8_t *a, const int8_t *b, int8_t *out, int32_t count);
+void kernel_mean(const operand *scale, int32_t out_zero, const int8_t *in, int8_t *out,
+                 int32_t pixels, int32_t channels); /* the scale divides by the pixels */
 void kernel_slice(const slice *s, const int8_t *in, int8_t *out);
 void kernel_concat_part(const concat_part *part, int32_t rows, int32_t stride, int8_t *out);
 void kernel_table(const int8_t table[256], const int8_t *in, int8_t *out, int32_t count);

@@ -31,7 +31,8 @@ enum { /* codes of the operators; a record begins with its code and its number o
   CLAMP,
   REQUANTIZE,
   SLICE,
-  WEIGH
+  WEIGH,
+  MEAN
 };
 enum { RECORD_HEAD = 2, MOST_PARTS = 16, MOST_SIZE = 1 << 15, MOST_EXPONENT = 30, MOST_CLASSES = 511 };
 
@@ -264,12 +265,12 @@ static void read_map(reader *from, map_record *r, int32_t code) {
   r->channels = channels(from);
   int64_t count = (int64_t)r->rows * r->channels;
   r->in = activation(from, count);
-  r->out = activation(from, count);
+  r->out = activation(from, code == MEAN ? r->channels : count);
   switch (code) {
     case TABLE: r->table = constant(from, 256, 1); break;
     case SOFTMAX: read_softmax(from, r); break;
     case CLAMP: bounds(from, r->bounds); break;
-    default: /* REQUANTIZE */
+    default: /* REQUANTIZE, MEAN */
       r->scale = read_operand(from);
       r->out_zero = int8_value(from);
       break;
@@ -302,7 +303,8 @@ static void read_record(reader *from, int32_t code, record *r) {
     case TABLE:
     case SOFTMAX:
     case CLAMP:
-    case REQUANTIZE: read_map(from, &r->map, code); break;
+    case REQUANTIZE:
+    case MEAN: read_map(from, &r->map, code); break;
     default: check(from, false, "there is no such operator"); break;
   }
 }
@@ -334,6 +336,7 @@ static void run_map(const map_record *r, int32_t code, int8_t *arena) {
     case TABLE: kernel_table(r->table, in, out, count); break;
     case SOFTMAX: kernel_softmax(&r->softmax, in, out, r->rows, r->channels); break;
     case CLAMP: kernel_clamp(r->bounds, in, out, count); break;
+    case MEAN: kernel_mean(&r->scale, r->out_zero, in, out, r->rows, r->channels); break;
     default: kernel_requantize(&r->scale, r->out_zero, in, out, count); break;
   }
 }
