@@ -6,6 +6,7 @@ TensorFlow is large and nothing else needs it: `pip install tensorflow-cpu` wher
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -75,16 +76,19 @@ class _Module:
             "sigmoid": lambda: tf.sigmoid(x),
             "softmax": lambda: tf.nn.softmax(x),
             "add": lambda: tf.add_n(read),
+            "mul": lambda: reduce(tf.multiply, read),
+            "slice": lambda: x[(slice(None), *_taken(node))],
             "concat": lambda: tf.concat(read, -1),
         }
         return simple[node.op]()
 
     def _linear(self, linear: Linear, node: Node, x: Any, window: dict[str, Any]) -> Any:  # noqa: ANN401
         tf, kernel = self.tf, linear.kernel
+        taps = {**window, "dilations": list(node.dilation)}
         if node.op == "conv2d":
-            y = tf.nn.conv2d(x, tf.constant(kernel.transpose(1, 2, 3, 0)), **window)
+            y = tf.nn.conv2d(x, tf.constant(kernel.transpose(1, 2, 3, 0)), **taps)
         elif node.op == "depthwise_conv2d":
-            y = tf.nn.depthwise_conv2d(x, tf.constant(kernel.transpose(1, 2, 3, 0)), **window)
+            y = tf.nn.depthwise_conv2d(x, tf.constant(kernel.transpose(1, 2, 3, 0)), **taps)
         else:
             y = tf.matmul(tf.reshape(x, (1, -1)), tf.constant(kernel.T))
         return tf.nn.bias_add(y, tf.constant(linear.bias))
@@ -93,3 +97,8 @@ class _Module:
         if node.activation == "relu":
             return self.tf.nn.relu(y)
         return self.tf.nn.relu6(y) if node.activation == "relu6" else y
+
+
+def _taken(node: Node) -> Iterator[slice]:
+    """What a ``slice`` takes along each axis."""
+    return (slice(*bounds) for bounds in zip(node.begin, node.end, node.step, strict=True))

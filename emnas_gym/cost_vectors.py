@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from emnas_gym import costs
 from emnas_gym.budgets import Budgets
 from emnas_gym.graph import GraphBuilder, LayerGraph
-from emnas_gym.memory import align
+from emnas_gym.memory import align, scratch_bytes
 from emnas_gym.tasks import Task
 
 COLUMNS = 5
@@ -81,6 +81,7 @@ def layer_costs(graph: LayerGraph) -> Costs:
     flash = macs = kept = head = setup = 0
     for node in graph.nodes[1:]:
         sizes = sum(align(graph.nodes[i].size) for i in node.inputs) + align(node.size)
+        sizes += scratch_bytes(graph, node)
         flash += costs.node_flash(graph, node)
         macs += costs.node_macs(graph, node)
         kept += costs.node_persistent(graph, node)

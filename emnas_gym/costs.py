@@ -10,7 +10,9 @@ multiples of four; only alignment, operator codes and layouts shared between tab
 RAM: the tail of the arena that tflite-micro 0.dev20261023 reports on a 64-bit host, which a linear
 fit over random networks explains to 13 bytes, with tensors counted as 12 instead of 24 bytes and
 operators as 32 instead of 64, the sizes of those structures where a pointer has four bytes; kernel
-data stay at their 64-bit size, so the bound lies between the two.
+data stay at their 64-bit size, so the bound lies between the two. One moment is not counted: while
+a convolution of C channels is prepared, the runtime asks for about 12 C + 600 bytes (on that host),
+which is more than activations and planning need where a layer is very wide and all maps are tiny.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from __future__ import annotations
 import math
 
 from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node, kernel_shape
-from emnas_gym.memory import align, plan_arena
+from emnas_gym.memory import align, is_large_mean, plan_arena
 
 FLASH_HEADER = 660
 FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK for every chain
-BRANCHING = frozenset({"add", "concat", "max_pool2d", "avg_pool2d", "sigmoid", "softmax"})
+CHAINED = frozenset({"add", "mul"})  # of many become a chain of two each
+BRANCHING = frozenset({"add", "mul", "concat", "max_pool2d", "avg_pool2d", "sigmoid", "softmax"})
 BRANCH_SLACK = 160  # and at most so much more for each of these where a network branches
 PERSISTENT_HEADER = 736
 SETUP_HEADER = 200
@@ -37,8 +40,10 @@ _OPERATOR_FLASH = {  # tables of the operator and its tensors
     "depthwise_conv2d": 288,
     "dense": 264,
     "pad": 192,
+    "slice": 380,
     "mean": 112,
     "add": 96,
+    "mul": 96,
     "concat": 92,
     "max_pool2d": 108,
     "avg_pool2d": 108,
@@ -46,20 +51,26 @@ _OPERATOR_FLASH = {  # tables of the operator and its tensors
     "softmax": 96,
 }
 _CODE_FLASH = {  # codes and layouts that the header does not include; counted at every use
+    "slice": 44,
     "mean": 36,
     "add": 20,
+    "mul": 20,
     "concat": 28,
     "max_pool2d": 36,
     "avg_pool2d": 36,
 }
+_DILATION_FLASH = 16  # two options and the longer layout that they need
+_LARGE_MEAN_FLASH = 96  # a constant with the axes
 _UNARY_FLASH = 80 + 20  # a relu or quantize operator and its code
 _KERNEL_RAM = {  # options and state of one operator
     "conv2d": 112,
     "depthwise_conv2d": 112,
     "dense": 112,
     "pad": 64,
+    "slice": 120,
     "mean": 72,
     "add": 72,
+    "mul": 56,
     "concat": 56,
     "max_pool2d": 72,
     "avg_pool2d": 72,
@@ -67,7 +78,7 @@ _KERNEL_RAM = {  # options and state of one operator
     "softmax": 84,
 }
 _UNARY_RAM = 32
-_SAME_SCALE = frozenset({"pad", "mean", "max_pool2d", "avg_pool2d", "concat"})
+_SAME_SCALE = frozenset({"pad", "slice", "mean", "max_pool2d", "avg_pool2d", "concat"})
 
 
 def macs(graph: LayerGraph) -> int:
@@ -133,13 +144,15 @@ def node_flash(graph: LayerGraph, node: Node) -> int:
     if node.op == "input":
         return own_tensor
     size = _OPERATOR_FLASH[node.op] + _CODE_FLASH.get(node.op, 0) + own_tensor
-    if node.op == "add":
+    if node.op in CHAINED:
         size *= len(node.inputs) - 1
     if node.op == "concat":
         size += 4 * len(node.inputs)
     if node.op in WEIGHTED:
         size += _constants_flash(_kernel_size(graph, node), node)
     size += 4 * (node.activation != "none") + 4 * (node.op in WINDOWS and node.padding == "valid")
+    size += _LARGE_MEAN_FLASH * is_large_mean(graph, node)
+    size += _DILATION_FLASH * (max(node.dilation) > 1)
     return size + _extra_operators(graph, node) * (_UNARY_FLASH + own_tensor)
 
 
@@ -168,9 +181,10 @@ def _counts(graph: LayerGraph, node: Node) -> tuple[int, int, int]:
     """Operators, activations and constants that a node becomes in the file."""
     if node.op == "input":
         return 0, 1, 0
-    operators = len(node.inputs) - 1 if node.op == "add" else 1
+    operators = len(node.inputs) - 1 if node.op in CHAINED else 1
     operators += _extra_operators(graph, node)
-    constants = 2 if node.op in WEIGHTED else int(node.op == "pad")
+    constants = 2 if node.op in WEIGHTED else {"pad": 1, "slice": 3}.get(node.op, 0)
+    constants += is_large_mean(graph, node)
     return operators, operators, constants
 
 

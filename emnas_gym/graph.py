@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from emnas_gym.errors import ShapeError
 
 Shape = tuple[int, ...]  # (height, width, channels) or (units,); the batch is never part of it
 Pads = tuple[int, int, int, int]  # top, bottom, left, right
+Place = tuple[int, int, int]  # height, width, channel
 
 WINDOWS = frozenset({"conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d"})
-OPS = WINDOWS | {"input", "dense", "pad", "mean", "add", "concat", "sigmoid", "softmax", "dropout"}
+JOINS = frozenset({"add", "mul", "concat"})
+POINTWISE = frozenset({"sigmoid", "softmax", "dropout"})
+OPS = WINDOWS | JOINS | POINTWISE | {"input", "dense", "pad", "slice", "mean"}
 TRAINING_ONLY = frozenset({"dropout"})
 WEIGHTED = frozenset({"conv2d", "depthwise_conv2d", "dense"})
+DILATED = frozenset({"conv2d", "depthwise_conv2d"})
 FUSED_ACTIVATIONS = frozenset({"none", "relu", "relu6"})
 
 
@@ -34,11 +39,14 @@ class Node:
         shape: Output shape without the batch.
         kernel: Window (height, width) of convolutions and pools.
         stride: Step of the window (height, width).
+        dilation: Step between the taps of a convolution's window (height, width).
         padding: ``"valid"`` or ``"same"`` (TensorFlow's rule: the odd zero goes bottom and right).
         pads: Zeros around the map: resolved from ``padding`` for windows, as given for ``pad``.
         activation: Fused activation, one of `FUSED_ACTIVATIONS`.
         batch_norm: Whether a batch norm stands between the linear part and the activation.
         rate: Share of units that ``dropout`` sets to zero.
+        begin: First element that ``slice`` takes (height, width, channel).
+        step: 2 where it takes every second element from there on, and so on; along each axis.
     """
 
     name: str
@@ -47,16 +55,25 @@ class Node:
     shape: Shape
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
     padding: str = "valid"
     pads: Pads = (0, 0, 0, 0)
     activation: str = "none"
     batch_norm: bool = False
     rate: float = 0.0
+    begin: Place = (0, 0, 0)
+    step: Place = (1, 1, 1)
 
     @property
     def size(self) -> int:
         """Number of elements of the output."""
         return math.prod(self.shape)
+
+    @property
+    def end(self) -> Shape:
+        """One beyond the last element that ``slice`` takes (height, width, channel)."""
+        axes = zip(self.begin, self.step, self.shape, strict=True)
+        return tuple(begin + (count - 1) * step + 1 for begin, step, count in axes)
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class LayerGraph:
                 moved[i] = moved[node.inputs[0]]
                 continue
             moved[i] = len(kept)
-            kept.append(_replace_inputs(node, tuple(moved[j] for j in node.inputs)))
+            kept.append(replace(node, inputs=tuple(moved[j] for j in node.inputs)))
         return LayerGraph(tuple(kept))
 
     def weight_shapes(self) -> dict[str, Shape]:
@@ -131,12 +148,15 @@ def kernel_shape(node: Node, in_shape: Shape) -> Shape:
     return (node.shape[-1], math.prod(in_shape))
 
 
-def window_output(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
+def window_output(
+    size: int, kernel: int, stride: int, padding: str, dilation: int = 1
+) -> tuple[int, int, int]:
     """Output length of a sliding window along one axis, and the zeros before and after.
 
     Raises:
-        ShapeError: If a ``valid`` window is larger than the axis.
+        ShapeError: If a ``valid`` window, its taps ``dilation`` apart, is larger than the axis.
     """
+    kernel = (kernel - 1) * dilation + 1
     if padding == "same":
         out = -(-size // stride)
         total = max((out - 1) * stride + kernel - size, 0)
@@ -176,14 +196,21 @@ class GraphBuilder:
         padding: str,
         *,
         filters: int = 0,
+        dilation: int = 1,
         activation: str = "none",
         batch_norm: bool = False,
         reads: int | None = None,
     ) -> int:
-        """Adds a convolution, depthwise convolution or pool; returns its index."""
+        """Adds a convolution, depthwise convolution or pool; returns its index.
+
+        Raises:
+            ShapeError: If the window does not fit the map, or a pool is to be dilated.
+        """
+        if dilation < 1 or (dilation > 1 and op not in DILATED):
+            raise ShapeError(f"{op} cannot have a dilation of {dilation}")
         height, width, channels = self._map(op, reads)
-        out_h, top, bottom = window_output(height, kernel, stride, padding)
-        out_w, left, right = window_output(width, kernel, stride, padding)
+        out_h, top, bottom = window_output(height, kernel, stride, padding, dilation)
+        out_w, left, right = window_output(width, kernel, stride, padding, dilation)
         out_c = filters if op == "conv2d" else channels
         return self._add(
             op,
@@ -191,6 +218,7 @@ class GraphBuilder:
             (out_h, out_w, out_c),
             kernel=(kernel, kernel),
             stride=(stride, stride),
+            dilation=(dilation, dilation),
             padding=padding,
             pads=(top, bottom, left, right),
             activation=activation,
@@ -208,6 +236,27 @@ class GraphBuilder:
         shape = (height + top + bottom, width + left + right, channels)
         return self._add("pad", (self._source(reads),), shape, pads=pads)
 
+    def slice(self, begin: Place, end: Place, step: Place, reads: int | None = None) -> int:
+        """Adds the part of a map from ``begin`` to before ``end``, every ``step``-th element.
+
+        Args:
+            begin: First element (height, width, channel), counted from 0.
+            end: One beyond the last element that may be taken; it is clipped to the map.
+            step: 1 for every element, 2 for every second one.
+            reads: What it reads; the last node if None.
+
+        Raises:
+            ShapeError: If nothing is left, or a step is below 1.
+        """
+        source = self._map("slice", reads)
+        axes = zip(begin, end, step, source, strict=True)
+        ranges = [range(b, min(e, size), max(s, 1)) for b, e, s, size in axes]
+        if min(begin) < 0 or min(step) < 1 or not all(ranges):
+            raise ShapeError(f"a slice from {begin} to {end} by {step} takes nothing of {source}")
+        shape = tuple(map(len, ranges))
+        steps = tuple(r.step if len(r) > 1 else 1 for r in ranges)  # with one element none is made
+        return self._add("slice", (self._source(reads),), shape, begin=begin, step=steps)
+
     def mean(self, reads: int | None = None) -> int:
         """Adds the global average over the map, which keeps one value a channel."""
         return self._add("mean", (self._source(reads),), (1, 1, self._map("mean", reads)[2]))
@@ -218,17 +267,19 @@ class GraphBuilder:
         return self._add(op, (source,), self.nodes[source].shape, rate=rate)
 
     def join(self, op: str, reads: Sequence[int], activation: str = "none") -> int:
-        """Adds ``add`` (equal shapes) or ``concat`` (along the channels) of several nodes.
+        """Adds ``add``, ``mul`` or ``concat`` of several nodes.
+
+        Shapes are equal; ``concat`` joins along the channels, so that these may differ, and ``mul``
+        takes (1, 1, channels) as well, which weighs the channels of a map.
 
         Raises:
             ShapeError: If the shapes do not go together.
         """
         shapes = [self.nodes[i].shape for i in reads]
-        alike = {s if op == "add" else s[:-1] for s in shapes}
-        if len(reads) < 2 or len(alike) != 1:
+        shape = _joined(op, shapes) if len(shapes) > 1 else None
+        if shape is None:
             raise ShapeError(f"{op} needs two or more inputs of like shape, not {shapes}")
-        channels = shapes[0][-1] if op == "add" else sum(s[-1] for s in shapes)
-        return self._add(op, tuple(reads), (*shapes[0][:-1], channels), activation=activation)
+        return self._add(op, tuple(reads), shape, activation=activation)
 
     def build(self) -> LayerGraph:
         """Returns the finished graph."""
@@ -243,42 +294,19 @@ class GraphBuilder:
             raise ShapeError(f"{op} needs a map (height, width, channels), not {shape}")
         return shape
 
-    def _add(
-        self,
-        op: str,
-        inputs: tuple[int, ...],
-        shape: Shape,
-        *,
-        kernel: tuple[int, int] = (1, 1),
-        stride: tuple[int, int] = (1, 1),
-        padding: str = "valid",
-        pads: Pads = (0, 0, 0, 0),
-        activation: str = "none",
-        batch_norm: bool = False,
-        rate: float = 0.0,
-    ) -> int:
+    def _add(self, op: str, inputs: tuple[int, ...], shape: Shape, **options: Any) -> int:  # noqa: ANN401
+        activation = options.get("activation", "none")
         if op not in OPS or activation not in FUSED_ACTIVATIONS or max(inputs) >= len(self.nodes):
             raise ShapeError(f"no operation {op!r} with activation {activation!r} on {inputs}")
-        name = f"{op}_{len(self.nodes)}"
-        self.nodes.append(
-            Node(
-                name, op, inputs, shape, kernel, stride, padding, pads, activation, batch_norm, rate
-            )
-        )
+        self.nodes.append(Node(f"{op}_{len(self.nodes)}", op, inputs, shape, **options))
         return len(self.nodes) - 1
 
 
-def _replace_inputs(node: Node, inputs: tuple[int, ...]) -> Node:
-    return Node(
-        node.name,
-        node.op,
-        inputs,
-        node.shape,
-        node.kernel,
-        node.stride,
-        node.padding,
-        node.pads,
-        node.activation,
-        node.batch_norm,
-        node.rate,
-    )
+def _joined(op: str, shapes: Sequence[Shape]) -> Shape | None:
+    """Shape of several outputs joined; None if they do not go together."""
+    first = max(shapes, key=math.prod)
+    if op == "concat":
+        alike = {shape[:-1] for shape in shapes} == {first[:-1]}
+        return (*first[:-1], sum(shape[-1] for shape in shapes)) if alike else None
+    allowed = {first, (1, 1, first[-1])} if op == "mul" and len(first) == 3 else {first}
+    return first if set(shapes) <= allowed else None

@@ -10,9 +10,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from emnas_gym.graph import LayerGraph
+from emnas_gym.graph import LayerGraph, Node
 
 ALIGNMENT = 16
+POOL_ROWS, POOL_AREA = 256, 65536  # the largest average pool that Vela leaves to an Ethos-U
+MEAN_SCRATCH = 2 * ALIGNMENT  # for the axes, beside four bytes a channel for the sums
 
 
 def align(size: int) -> int:
@@ -41,7 +43,21 @@ def plan_arena(graph: LayerGraph, bytes_per_element: int = 1) -> ArenaPlan:
         bytes_per_element: 1 for int8, 4 for float32.
     """
     sizes = [align(node.size * bytes_per_element) for node in graph]
-    return _alternate(sizes) if graph.is_chain else _greedy(sizes, _lifetimes(graph))
+    plan = _alternate(sizes) if graph.is_chain else _greedy(sizes, _lifetimes(graph))
+    return _with_scratch(graph, sizes, plan)
+
+
+def is_large_mean(graph: LayerGraph, node: Node) -> bool:
+    """Whether a global average is over a map too large to be written as an average pool."""
+    if node.op != "mean":
+        return False
+    height, width, _ = graph.in_shapes(node)[0]
+    return height > POOL_ROWS or height * width > POOL_AREA
+
+
+def scratch_bytes(graph: LayerGraph, node: Node) -> int:
+    """What the runtime's kernel asks of the arena while one operation runs, beside its maps."""
+    return align(4 * node.shape[-1]) + MEAN_SCRATCH if is_large_mean(graph, node) else 0
 
 
 def _alternate(sizes: list[int]) -> ArenaPlan:
@@ -74,6 +90,22 @@ def _greedy(sizes: list[int], lifetimes: list[tuple[int, int]]) -> ArenaPlan:
         offsets[tensor] = offset
         placed.append((offset, tensor))
     return ArenaPlan(tuple(offsets), max(o + s for o, s in zip(offsets, sizes, strict=True)))
+
+
+def _with_scratch(graph: LayerGraph, sizes: list[int], plan: ArenaPlan) -> ArenaPlan:
+    """The plan with a head that has room for scratch, which the runtime places: first fit."""
+    head, lifetimes = plan.head_bytes, _lifetimes(graph)
+    for i, node in enumerate(graph):
+        if not is_large_mean(graph, node):
+            continue
+        alive = [j for j, (first, last) in enumerate(lifetimes) if first <= i <= last]
+        offset = 0
+        for j in sorted(alive, key=lambda j: plan.offsets[j]):
+            if plan.offsets[j] - offset >= scratch_bytes(graph, node):
+                break
+            offset = max(offset, plan.offsets[j] + sizes[j])
+        head = max(head, offset + scratch_bytes(graph, node))
+    return ArenaPlan(plan.offsets, head)
 
 
 def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:

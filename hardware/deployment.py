@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from hardware.errors import DeviceRefused, ModelFileError, ProtocolError
 from hardware.export import export_float, int8_program
 from hardware.flat_model import write_flat
 from hardware.interpreter import Model
+from hardware.kmodel import make_kmodel
+from hardware.model_ends import with_io
 from hardware.model_file import read_model_file
 from hardware.program import Array, Quantization
 from hardware.random_weights import random_images
@@ -20,7 +22,7 @@ from hardware.tflite_writer import write_tflite
 
 FLOAT_STEPS = 256.0
 FAR = 1 << 30  # steps; no number lies further off
-FORMATS = ("flat", "float32")
+FORMATS = ("flat", "float32", "uint8", "kmodel")
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,21 @@ def deploy(
         WeightsError: If weights are missing, of another shape or not finite.
         DatasetError: If the images do not fit the input.
         ModelFileError: If a format has not all of its operators.
+        CompilerError: If the converter to a format refuses the network.
         BackendMissing: If no interpreter is installed, or no converter to a format.
     """
     program = int8_program(graph, weights, images)
     tflite = write_tflite(program)
-    files: dict[str, bytes] = {}
-    for name in formats:
-        if name == "flat":
-            files[name] = write_flat(program, tflite)
-        elif name == "float32":
-            files[name] = export_float(graph, weights)
-        else:
-            raise ModelFileError(f"there is no format {name!r}, only {', '.join(FORMATS)}")
+    makers: dict[str, Callable[[], bytes]] = {
+        "flat": lambda: write_flat(program, tflite),
+        "float32": lambda: export_float(graph, weights),
+        "uint8": lambda: write_tflite(with_io(program, "uint8")),
+        "kmodel": lambda: make_kmodel(export_float(graph, weights), images),
+    }
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ModelFileError(f"there is no format {unknown[0]!r}, only {', '.join(FORMATS)}")
+    files = {name: makers[name]() for name in formats}
     return _deployment(tflite, np.asarray(images[0], np.float32), files)
 
 

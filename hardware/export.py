@@ -111,13 +111,15 @@ def write_export(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return {kind: _write(folder / file, content) for kind, (file, content) in files.items()}
+        return {
+            kind: write_whole(folder / file, content) for kind, (file, content) in files.items()
+        }
     except OSError as error:
         raise EmNASError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Writes a file that is either whole or not there."""
+def write_whole(path: Path, content: bytes) -> Path:
+    """Writes a file that is either whole or not there, and returns its path."""
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content)
     os.replace(partial, path)

@@ -44,7 +44,10 @@ CODES = {
     "RELU": 12,
     "RELU6": 12,
     "QUANTIZE": 13,
+    "STRIDED_SLICE": 14,
+    "MEAN": 16,
 }
+WEIGH = 15  # a MUL whose second input has one value a channel
 
 
 def write_flat(program: Program, source: bytes = b"") -> bytes:
@@ -168,7 +171,9 @@ def _record(operator: Operator, tensors: Sequence[Tensor], file: _FlatFile) -> _
     if operator.code not in CODES:
         raise ModelFileError(f"the firmware has no operator {operator.code}")
     inputs, output = [tensors[i] for i in operator.inputs], tensors[operator.output]
-    return [CODES[operator.code], *_FIELDS[operator.code](operator, inputs, output, file)]
+    weighs = operator.code == "MUL" and inputs[1].shape != output.shape
+    code = WEIGH if weighs else CODES[operator.code]
+    return [code, *_FIELDS[operator.code](operator, inputs, output, file)]
 
 
 def _weighted(op: Operator, inputs: Sequence[Tensor], output: Tensor, file: _FlatFile) -> _Record:
@@ -202,7 +207,19 @@ def _pad(_op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) 
     return [*_window(inputs[0], output, shapes, [1, 1], [1, 1, 1, 1, *before]), LOWEST, HIGHEST]
 
 
+def _slice(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
+    begin, _end, step = (_constant(tensor) for tensor in inputs[1:])
+    if dict(op.options) != {"endMask": 1} or begin[0] != 0 or step[0] != 1:
+        raise ModelFileError(f"the firmware slices one image as we do, not by {dict(op.options)}")
+    record: _Record = []
+    for tensor in (inputs[0], output):
+        record += [*_map_shape(tensor.shape), tensor.offset]
+    return [*record, *(int(v) for axis in (1, 2, 3) for v in (begin[axis], step[axis]))]
+
+
 def _sum(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
+    if {tensor.shape for tensor in inputs} != {output.shape}:
+        raise ModelFileError("the firmware adds maps of one shape")
     twice = 2 * max(_of(tensor).scale for tensor in inputs)
     record: _Record = [_size(output), *(tensor.offset for tensor in inputs), output.offset]
     for tensor in inputs:
@@ -212,10 +229,15 @@ def _sum(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -
 
 
 def _product(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
-    record: _Record = [_size(output), *(tensor.offset for tensor in inputs), output.offset]
+    whole, other = inputs
+    channels = (*(1,) * (len(output.shape) - 1), output.shape[-1])
+    if whole.shape != output.shape or other.shape not in (output.shape, channels):
+        raise ModelFileError("the firmware multiplies maps of one shape, or a map and its channels")
+    rows = [_size(output) // _size(other)] if other.shape != output.shape else []
+    record: _Record = [*rows, _size(other), *(tensor.offset for tensor in inputs), output.offset]
     for tensor in inputs:
         record += [_of(tensor).zero_point, 0, 0]
-    factor = np.float32(_of(inputs[0]).scale) * np.float32(_of(inputs[1]).scale)
+    factor = np.float32(_of(whole).scale) * np.float32(_of(other).scale)
     last = quantized_multiplier(float(factor / np.float32(_of(output).scale)))
     return [*record, _of(output).zero_point, *last, *_bounds(op, output)]
 
@@ -250,6 +272,19 @@ def _clamp(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile)
     return [*_map(inputs, output), *activation_bounds(op.code, _of(output))]
 
 
+def _mean(op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
+    """The division by the number of pixels is part of the factor, cut off as the reference does."""
+    source, axes = inputs
+    pixels = math.prod(source.shape[1:-1])
+    if sorted(_constant(axes)) != [1, 2] or _size(output) != source.shape[-1]:
+        raise ModelFileError(f"the firmware's {op.code} is over the pixels of a map")
+    significand, exponent = quantized_multiplier(_of(source).scale / _of(output).scale)
+    shift = min(pixels.bit_length() - 1, 31 + exponent)
+    factor = (significand << shift) // pixels, exponent - shift
+    places = [pixels, source.shape[-1], source.offset, output.offset]
+    return [*places, _of(source).zero_point, *factor, _of(output).zero_point]
+
+
 def _requantize(_op: Operator, inputs: Sequence[Tensor], output: Tensor, _: _FlatFile) -> _Record:
     source, target = _of(inputs[0]), _of(output)
     factor = quantized_multiplier(source.scale / target.scale)
@@ -264,6 +299,7 @@ _FIELDS: dict[str, _Fields] = {
     "MAX_POOL_2D": _pool,
     "AVERAGE_POOL_2D": _pool,
     "PAD": _pad,
+    "STRIDED_SLICE": _slice,
     "ADD": _sum,
     "MUL": _product,
     "CONCATENATION": _concat,
@@ -272,6 +308,7 @@ _FIELDS: dict[str, _Fields] = {
     "RELU": _clamp,
     "RELU6": _clamp,
     "QUANTIZE": _requantize,
+    "MEAN": _mean,
 }
 
 

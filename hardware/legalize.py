@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from emnas_gym.graph import LayerGraph, Node
+from emnas_gym.memory import is_large_mean
 
 # int8 output counts in the steps of the input; for a lone relu6 TensorFlow Lite Micro takes it so
-SAME_SCALE = frozenset({"pad", "max_pool2d", "avg_pool2d", "concat", "relu", "relu6"})
+SAME_SCALE = frozenset(
+    {"pad", "slice", "max_pool2d", "avg_pool2d", "mean", "concat", "relu", "relu6"}
+)
 FIXED_SCALE = frozenset({"sigmoid", "softmax"})  # int8 output is 1/256, -128 by definition
 
 
@@ -36,10 +39,11 @@ class LegalGraph:
 
 
 def legalize(graph: LayerGraph) -> LegalGraph:
-    """Splits sums of many and activations after ``concat``; averages become pools.
+    """Splits sums and products of many, and activations after ``concat``; averages become pools.
 
     A global average is written as an average pool over the whole map: the runtime's MEAN asks for
-    four bytes of scratch a channel, which no plan made beforehand could place.
+    four bytes of scratch a channel, which no plan made beforehand could place. Over maps that are
+    too large for an NPU's pool it is a MEAN all the same (`emnas_gym.memory.is_large_mean`).
 
     Args:
         graph: A deployed graph.
@@ -47,12 +51,12 @@ def legalize(graph: LayerGraph) -> LegalGraph:
     rewriter = _Rewriter()
     for index, node in enumerate(graph):
         rewriter.start(index, node)
-        if node.op == "mean":
+        if node.op == "mean" and not is_large_mean(graph, node):
             height, width, _ = graph.in_shapes(node)[0]
             window = (height, width)
             rewriter.emit(replace(node, op="avg_pool2d", kernel=window, stride=window))
-        elif node.op == "add":
-            rewriter.emit_sum(node)
+        elif node.op in ("add", "mul"):
+            rewriter.emit_chain(node)
         elif node.op == "concat" and node.activation != "none":
             rewriter.emit(replace(node, activation="none"))
             rewriter.emit_after(node, node.activation)
@@ -124,9 +128,12 @@ class _Rewriter:
         plain = Node(f"{node.name}_{op}", op, (last,), node.shape)
         self.emit(plain, (last,))
 
-    def emit_sum(self, node: Node) -> None:
-        """Adds a sum as a chain of sums of two; only the last has the activation."""
-        first, *rest = self.inputs
+    def emit_chain(self, node: Node) -> None:
+        """Adds a sum or product as a chain of two each; only the last has the activation.
+
+        Whole maps come first, so that what weighs their channels always reads a whole one.
+        """
+        first, *rest = sorted(self.inputs, key=lambda i: -self.nodes[i].size)
         for i, other in enumerate(rest):
             final = i == len(rest) - 1
             self.emit(node if final else replace(node, activation="none"), (first, other))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node
+from emnas_gym.graph import DILATED, WEIGHTED, WINDOWS, LayerGraph, Node
 from emnas_gym.memory import plan_arena
 from hardware.folding import Linear, check_weights, fold
 from hardware.legalize import LegalGraph, legalize, requantize
@@ -22,7 +22,10 @@ CODES = {
     "pad": "PAD",
     "max_pool2d": "MAX_POOL_2D",
     "avg_pool2d": "AVERAGE_POOL_2D",
+    "slice": "STRIDED_SLICE",
+    "mean": "MEAN",
     "add": "ADD",
+    "mul": "MUL",
     "concat": "CONCATENATION",
     "sigmoid": "LOGISTIC",
     "softmax": "SOFTMAX",
@@ -136,6 +139,11 @@ def _constants(node: Node, index: int, numbers: _Numbers) -> tuple[Tensor, ...]:
         top, bottom, left, right = node.pads
         paddings = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         return (Tensor(paddings.shape, "int32", paddings),)
+    if node.op == "mean":
+        return (Tensor((2,), "int32", np.array([1, 2], np.int32)),)
+    if node.op == "slice":
+        bounds = (0, *node.begin), (1, *node.end), (1, *node.step)
+        return tuple(Tensor((4,), "int32", np.array(bound, np.int32)) for bound in bounds)
     return ()
 
 
@@ -144,14 +152,20 @@ def _options(node: Node) -> dict[str, Any]:
     if node.op in WINDOWS:
         options["padding"] = node.padding.upper()
         options["strideH"], options["strideW"] = node.stride
+    if node.op in DILATED:
+        options["dilationHFactor"], options["dilationWFactor"] = node.dilation
     if node.op in ("max_pool2d", "avg_pool2d"):
         options["filterHeight"], options["filterWidth"] = node.kernel
     if node.op == "depthwise_conv2d":
         options["depthMultiplier"] = 1
-    if node.op in WINDOWS | {"dense", "add"}:
+    if node.op in WINDOWS | {"dense", "add", "mul"}:
         options["fusedActivationFunction"] = ACTIVATIONS[node.activation]
     if node.op == "concat":
         options["axis"] = len(node.shape)
+    if node.op == "mean":
+        options["keepDims"] = True
+    if node.op == "slice":
+        options["endMask"] = 1  # of the batch all is taken: calibration runs several images
     if node.op == "softmax":
         options["beta"] = 1.0
     return options

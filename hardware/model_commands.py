@@ -15,11 +15,8 @@ from emnas_gym.space import load_space
 from emnas_gym.tasks import resolve_task
 from hardware.application import Json, app, notes, show
 from hardware.array_files import read_array, read_arrays
-from hardware.c_project import write_c_project
-from hardware.deployment import deploy
+from hardware.companions import Companions, write_companions
 from hardware.export import write_export
-from hardware.npu_compiler import optimised_model
-from hardware.npu_configs import npu_config
 from hardware.random_weights import random_images, random_weights
 
 Tokens = Annotated[
@@ -49,6 +46,18 @@ def export_command(
     vela: Annotated[
         str, typer.Option(help="Also the file that Vela makes for this NPU: ethos-u55-128.")
     ] = "",
+    io: Annotated[
+        str, typer.Option(help="Also an int8 file with other inputs and outputs: uint8, float32.")
+    ] = "int8",
+    torch: Annotated[
+        bool, typer.Option("--torch", help="Also the weights as a file that torch loads.")
+    ] = False,
+    kmodel: Annotated[
+        bool, typer.Option("--kmodel", help="Also a K210's file; needs nncase's program ncc.")
+    ] = False,
+    ncc: Annotated[
+        str | None, typer.Option(help="Path of ncc; else $EMNAS_NCC, else the one on the path.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Writes a network as int8 and float32 .tflite files and as a C header.
@@ -56,7 +65,8 @@ def export_command(
     Example: python -m hardware export --tokens 31,75,100,382 --weights best.npz --images some.npy
 
     The int8 file has int8 inputs and outputs and carries the plan of its arena, which TensorFlow
-    Lite Micro follows. Without --weights they are random, and without --images the ranges are
+    Lite Micro follows; with --io there is another one for runtimes that want uint8 or float32 at
+    the ends. Without --weights they are random, and without --images the ranges are
     those of noise: good for measuring, useless for classifying. `make run` in the folder of
     --c-project builds the network for this machine and runs it once.
     """
@@ -64,14 +74,10 @@ def export_command(
     graph = architecture.graph(the_task)
     chosen = read_arrays(weights) if weights else random_weights(graph)
     calibration = read_array(images) if images else random_images(the_task.input_shape)
-    config = npu_config(vela) if vela else None
+    wanted = Companions(io, vela, c_project, torch, kmodel or ncc is not None, ncc)
+    wanted.check()
     paths = write_export(out, name, graph, chosen, calibration)
-    if config is not None:
-        paths["vela"] = out / f"{name}_{vela.replace('/', '_')}.tflite"
-        paths["vela"].write_bytes(optimised_model(paths["int8"].read_bytes(), config))
-    if c_project:
-        deployment = deploy(graph, chosen, calibration)
-        paths["c_network"] = write_c_project(out / f"{name}_c", deployment)
+    paths |= write_companions(out, name, graph, chosen, calibration, wanted)
     if not (weights and images):
         notes.print("weights or calibration images are random: the files can only be measured")
     facts = {

@@ -43,7 +43,7 @@ class Tensor:
 
     Attributes:
         shape: With the batch, which is always 1.
-        dtype: ``"float32"``, ``"int8"`` or ``"int32"``.
+        dtype: ``"float32"``, ``"int8"``, ``"int32"``, or ``"uint8"`` at the ends of a network.
         data: Values of a constant; None for an activation.
         quantization: None for float32 and for indices.
         offset: Byte offset in the arena; -1 for constants and for what is not planned.

@@ -7,6 +7,7 @@ a bias counts in steps of input scale times weight scale.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -109,10 +110,10 @@ def _widen(
     for _ in range(2):
         for node, group in zip(nodes, groups, strict=True):
             reads = [from_range(*bounds[groups[i]]).scale for i in node.inputs]
-            step = max(reads, default=0.0)
+            step = math.prod(reads) if node.op == "mul" else max(reads, default=0.0)
             if node.op in WEIGHTED:
                 step *= float(linears[node.name].peaks.max()) / HIGHEST
-            elif node.op != "add":
+            elif node.op not in ("add", "mul"):
                 continue
             span = step * (HIGHEST - LOWEST)
             if bounds[group, 1] - bounds[group, 0] < span / MOST_STEPS:

@@ -30,7 +30,9 @@ OPTIONS = {
     "ADD": "AddOptions",
     "MUL": "MulOptions",
     "CONCATENATION": "ConcatenationOptions",
+    "MEAN": "ReducerOptions",
     "SOFTMAX": "SoftmaxOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
 }
 
 
@@ -150,7 +152,7 @@ class _Writer:
         return [entry]
 
     def operator_codes(self) -> list[Any]:
-        is_int8 = self.program.tensors[0].dtype == "int8"
+        is_int8 = any(tensor.dtype == "int8" for tensor in self.program.tensors)
         codes = []
         for name in self.code_names():
             code = self.schema.OperatorCodeT()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 
 import numpy as np
 import torch
@@ -58,8 +59,12 @@ class GraphNetwork(nn.Module):
             return x.mean(dim=(2, 3), keepdim=True)
         if node.op == "add":
             return torch.stack(read).sum(dim=0)
+        if node.op == "mul":
+            return reduce(torch.mul, read)
         if node.op == "concat":
             return torch.cat(read, dim=1)
+        if node.op == "slice":
+            return _sliced(x, node)
         if node.op == "max_pool2d":
             return functional.max_pool2d(_padded(x, node, -torch.inf), node.kernel, node.stride)
         if node.op == "avg_pool2d":
@@ -163,12 +168,20 @@ def _layer(node: Node, in_shape: tuple[int, ...]) -> nn.Module:
         return nn.Linear(int(np.prod(in_shape)), node.shape[-1])
     channels = in_shape[-1]
     groups = channels if node.op == "depthwise_conv2d" else 1
-    return nn.Conv2d(channels, node.shape[-1], node.kernel, node.stride, groups=groups)
+    return nn.Conv2d(
+        channels, node.shape[-1], node.kernel, node.stride, dilation=node.dilation, groups=groups
+    )
 
 
 def _padded(x: Tensor, node: Node, value: float) -> Tensor:
     top, bottom, left, right = node.pads
     return functional.pad(x, (left, right, top, bottom), value=value) if any(node.pads) else x
+
+
+def _sliced(x: Tensor, node: Node) -> Tensor:
+    ends = zip(node.begin, node.end, node.step, strict=True)
+    rows, columns, channels = (slice(*bounds) for bounds in ends)
+    return x[:, channels, rows, columns]
 
 
 def _average_pool(x: Tensor, node: Node) -> Tensor:

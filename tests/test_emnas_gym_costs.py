@@ -107,16 +107,19 @@ def test_flash_bounds_the_file_of_every_branching_network() -> None:  # E6
         assert 0 <= slack < costs.FLASH_SLACK + branches * costs.BRANCH_SLACK
 
 
+@pytest.mark.parametrize("dilation", [1, 3])
 @pytest.mark.parametrize("mask", range(0, 4096, 273))
-def test_the_flash_header_covers_every_mixture_of_layers(mask: int) -> None:  # E6
+def test_the_flash_header_covers_every_mixture_of_layers(mask: int, dilation: int) -> None:  # E6
     pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
-    builder = GraphBuilder((24, 24, 2))
-    wanted = iter(f"{mask:012b}")
+    builder = GraphBuilder((40, 40, 2))
+    wanted = iter(f"{mask:012b}" * 2)
     for op in ("conv2d", "depthwise_conv2d"):
         for padding in ("same", "valid"):
             for activation in ("none", "relu"):
                 if next(wanted) == "1":
                     builder.window(op, 2, 1, padding, filters=3, activation=activation)
+    if dilation > 1 and next(wanted) == "1":
+        builder.slice((1, 0, 0), (30, 30, 3), (2, 1, 1))
     if next(wanted) == "1":
         builder.pad((1, 0, 0, 1))
     if next(wanted) == "1":

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_hardware_graphs import branching_graph, branching_graphs, space_graphs
 from torch.nn import functional
 
-from emnas_gym import costs
+from emnas_gym import cost_vectors, costs
 from emnas_gym.errors import InvalidArchitecture, ShapeError
 from emnas_gym.graph import GraphBuilder, LayerGraph, window_output
 from emnas_gym.memory import ALIGNMENT, align, plan_arena
@@ -125,6 +125,60 @@ def test_names_are_unique_and_weights_have_the_declared_layouts() -> None:
             )
 
 
+@settings(max_examples=100, deadline=None)
+@given(SIDES, KERNELS, STRIDES, st.integers(1, 4), st.sampled_from(["same", "valid"]))
+def test_a_dilated_window_is_one_with_zeros_between_its_taps(
+    size: int, kernel: int, stride: int, dilation: int, padding: str
+) -> None:
+    reach = (kernel - 1) * dilation + 1
+    if padding == "valid" and reach > size:
+        with pytest.raises(ShapeError, match=f"a window of {reach} does not fit"):
+            window_output(size, kernel, stride, padding, dilation)
+        return
+    out, before, after = window_output(size, kernel, stride, padding, dilation)
+    assert (out, before, after) == window_output(size, reach, stride, padding)
+    padded = torch.zeros(1, 1, 1, before + size + after)
+    taps = torch.ones(1, 1, 1, kernel)
+    convolved = functional.conv2d(padded, taps, stride=(1, stride), dilation=(1, dilation))
+    assert convolved.shape[-1] == out
+
+
+PLACES = st.tuples(*[st.integers(0, 9)] * 3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PLACES, PLACES, st.tuples(*[st.integers(1, 5)] * 3))
+def test_a_slice_takes_what_numpy_takes(
+    begin: tuple[int, int, int], end: tuple[int, int, int], step: tuple[int, int, int]
+) -> None:
+    values = np.arange(6 * 7 * 4).reshape(6, 7, 4)
+    expected = values[tuple(np.s_[b:e:s] for b, e, s in zip(begin, end, step, strict=True))]
+    builder = GraphBuilder((6, 7, 4))
+    if not expected.size:
+        with pytest.raises(ShapeError, match="takes nothing"):
+            builder.slice(begin, end, step)
+        return
+    builder.slice(begin, end, step)
+    node = builder.build().nodes[-1]
+    assert node.shape == expected.shape
+    taken = zip(node.begin, node.end, node.step, strict=True)
+    assert (values[tuple(np.s_[b:e:s] for b, e, s in taken)] == expected).all()
+    assert all(e <= size for e, size in zip(node.end, (6, 7, 4), strict=True))
+
+
+def test_products_take_a_map_and_what_weighs_its_channels() -> None:
+    builder = GraphBuilder((4, 6, 3))
+    weights = builder.mean()
+    assert builder.nodes[builder.join("mul", [weights, 0, weights])].shape == (4, 6, 3)
+    assert builder.nodes[builder.join("mul", [weights, weights])].shape == (1, 1, 3)
+    assert builder.nodes[builder.join("mul", [0, 0], "relu")].activation == "relu"
+    with pytest.raises(ShapeError, match="like shape"):
+        builder.join("add", [0, weights])
+    narrow = builder.window("conv2d", 1, 1, "same", filters=1, reads=weights)
+    with pytest.raises(ShapeError, match="like shape"):
+        builder.join("mul", [0, narrow])
+
+
 def test_builders_refuse_what_does_not_fit() -> None:
     for shape in ((), (0, 4, 1), (4, -1, 1)):
         with pytest.raises(ShapeError, match="has no elements"):
@@ -141,6 +195,12 @@ def test_builders_refuse_what_does_not_fit() -> None:
         builder.pointwise("swish")
     with pytest.raises(ShapeError, match="no operation"):
         builder.window("conv2d", 1, 1, "valid", filters=2, activation="gelu")
+    for op, dilation in (("max_pool2d", 2), ("avg_pool2d", 3), ("conv2d", 0)):
+        with pytest.raises(ShapeError, match=f"{op} cannot have a dilation of {dilation}"):
+            builder.window(op, 1, 1, "valid", filters=2, dilation=dilation)
+    for begin, step in (((-1, 0, 0), (1, 1, 1)), ((0, 0, 0), (1, 0, 1))):
+        with pytest.raises(ShapeError, match="takes nothing"):
+            builder.slice(begin, (4, 4, 2), step)
     vector = builder.dense(5)
     for op in ("conv2d", "max_pool2d"):
         with pytest.raises(ShapeError, match="needs a map"):
@@ -242,6 +302,18 @@ def test_a_plan_that_is_known() -> None:
     lonely = GraphBuilder((3, 3, 1)).build()
     assert plan_arena(lonely).head_bytes == 16
     assert plan_arena(lonely, 4).head_bytes == 48
+
+
+def test_the_mean_of_a_large_map_needs_scratch() -> None:
+    """Sums of four bytes a channel and the axes, beside the map and the result."""
+    builder = GraphBuilder((300, 1, 100))
+    builder.mean()
+    graph = builder.build()
+    assert plan_arena(graph).head_bytes == 30_000 + 112 + 400 + 32
+    assert cost_vectors.layer_costs(graph)[cost_vectors.HEAD] == 30_000 + 112 + 400 + 32
+    small = GraphBuilder((256, 1, 100))
+    small.mean()
+    assert plan_arena(small.build()).head_bytes == 25_600 + 112
 
 
 def test_alignment() -> None:

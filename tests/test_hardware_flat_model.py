@@ -24,9 +24,12 @@ from test_hardware_graphs import (
 )
 
 from emnas_gym import costs
+from emnas_gym.graph import GraphBuilder
 from emnas_gym.memory import plan_arena
 from hardware.errors import DeviceRefused, ModelFileError
+from hardware.export import int8_program
 from hardware.flat_model import (
+    HEADER_WORDS,
     quantized_multiplier,
     sigmoid_table,
     softmax_scale,
@@ -90,7 +93,8 @@ def test_the_random_graphs_have_every_operator() -> None:
     known = {op.code for i, g in enumerate(GRAPHS) for op in programs(g, i)[0].operators}
     assert known >= {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "ADD"}
     assert known >= {"AVERAGE_POOL_2D", "PAD", "CONCATENATION", "LOGISTIC", "SOFTMAX", "QUANTIZE"}
-    assert known >= {"RELU", "RELU6"}
+    assert known >= {"RELU", "RELU6", "MUL", "STRIDED_SLICE"}
+    assert any(max(node.dilation) > 1 for graph in GRAPHS for node in graph)
 
 
 def test_the_arena_is_the_one_that_was_planned(remote: Remote) -> None:  # E5
@@ -247,6 +251,93 @@ def test_products_agree(remote: Remote, zero_point: int) -> None:
     every = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
     for scale in (1 / 300, 0.004, 0.03):
         _compare(remote, "MUL", every, Quantization.of(scale, zero_point))
+
+
+@pytest.mark.parametrize("zero_point", [-128, -5, 0, 77])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 4), (5, 6), (16, 16), (300, 3)])
+def test_means_agree_on_ties_too(remote: Remote, size: tuple[int, int], zero_point: int) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(-128, 128, (1, *size, 64)).astype(np.int8)
+    scale, axes = Quantization.of(0.01, zero_point), np.array([1, 2], np.int32)
+    tensors = (
+        Tensor(values.shape, "int8", None, scale, 0),
+        Tensor((1, 1, 1, 64), "int8", None, scale, 1 << 16),
+        Tensor((2,), "int32", axes),
+    )
+    operator = Operator("MEAN", (0, 2), 1, {"keepDims": True})
+    _agree(remote, Program(tensors, (operator,), 1), values)
+    rows = replace(tensors[2], data=np.array([1, 3], np.int32))
+    with pytest.raises(ModelFileError, match="MEAN is over the pixels"):
+        write_flat(Program((*tensors[:2], rows), (operator,), 1))
+
+
+@pytest.mark.parametrize("zero_point", [-128, -3, 127])
+def test_products_with_a_value_a_channel_agree(remote: Remote, zero_point: int) -> None:
+    rng = np.random.default_rng(zero_point + 128)
+    values = rng.integers(-128, 128, (1, 8, 9, 11)).astype(np.int8)
+    read, made = Quantization.of(0.01, zero_point), Quantization.of(0.003, 4)
+    tensors = (
+        Tensor(values.shape, "int8", None, read, 0),
+        Tensor((1, 1, 1, 11), "int8", None, read, 1 << 12),
+        Tensor(values.shape, "int8", None, made, 1 << 13),
+    )
+    pool = {"padding": "VALID", "strideH": 8, "strideW": 9, "filterHeight": 8, "filterWidth": 9}
+    pool["fusedActivationFunction"] = "NONE"
+    operators = (
+        Operator("MAX_POOL_2D", (0,), 1, pool),
+        Operator("MUL", (0, 1), 2, {"fusedActivationFunction": "RELU6"}),
+    )
+    _agree(remote, Program(tensors, operators, 2), values)
+
+
+@pytest.mark.parametrize(
+    ("begin", "step", "shape"),
+    [
+        ((0, 0, 0), (2, 2, 1), (5, 5, 7)),
+        ((1, 3, 2), (1, 3, 2), (9, 2, 3)),
+        ((9, 9, 6), (1, 1, 1), (1, 1, 1)),
+    ],
+)
+def test_slices_agree(
+    remote: Remote, begin: tuple[int, ...], step: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    values = np.random.default_rng(0).integers(-128, 128, (1, 10, 10, 7)).astype(np.int8)
+    end = [b + s * (n - 1) + 1 for b, s, n in zip(begin, step, shape, strict=True)]
+    scale = Quantization.of(0.1, 7)
+    constants = [np.array(v, np.int32) for v in ((0, *begin), (1, *end), (1, *step))]
+    tensors = (
+        Tensor(values.shape, "int8", None, scale, 0),
+        Tensor((1, *shape), "int8", None, scale, 1 << 12),
+        *(Tensor((4,), "int32", constant) for constant in constants),
+    )
+    operator = Operator("STRIDED_SLICE", (0, 2, 3, 4), 1, {"endMask": 1})
+    _agree(remote, Program(tensors, (operator,), 1), values)
+    for change in ({"beginMask": 2}, {"endMask": 3}, {"endMask": 1, "shrinkAxisMask": 2}):
+        with pytest.raises(ModelFileError, match="slices one image"):
+            write_flat(Program(tensors, (replace(operator, options=change),), 1))
+
+
+@pytest.mark.parametrize("word", range(8, 14))
+def test_a_slice_beyond_its_map_is_refused(remote: Remote, word: int) -> None:
+    builder = GraphBuilder((6, 6, 6))
+    builder.slice((1, 1, 1), (6, 6, 6), (2, 2, 2))
+    graph = builder.build()
+    program = int8_program(graph, {}, images_for(graph, 1))
+    flat = bytearray(write_flat(program))
+    place = 4 * (HEADER_WORDS + 2 + word)
+    struct.pack_into("<i", flat, place, struct.unpack_from("<i", flat, place)[0] + 2)
+    remote.upload(MODEL, bytes(flat))
+    with pytest.raises(DeviceRefused, match="a slice reaches beyond its map"):
+        remote.run(1, 0, 5)
+
+
+def test_maps_that_only_broadcast_are_refused() -> None:
+    maps = [Tensor((1, 4, 4, 3), "int8", None, Quantization.of(0.1), 0)]
+    maps.append(Tensor((1, 1, 4, 3), "int8", None, Quantization.of(0.1), 64))
+    for code, words in (("ADD", "adds maps of one shape"), ("MUL", "a map and its channels")):
+        operator = Operator(code, (0, 1), 0, {"fusedActivationFunction": "NONE"})
+        with pytest.raises(ModelFileError, match=words):
+            write_flat(Program(tuple(maps), (operator,), 0))
 
 
 @pytest.mark.parametrize(("dilation", "padding"), [(2, "SAME"), (3, "VALID"), (2, "VALID")])

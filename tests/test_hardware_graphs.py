@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import ShapeError
-from emnas_gym.graph import OPS, GraphBuilder, LayerGraph, Node
+from emnas_gym.graph import JOINS, OPS, POINTWISE, GraphBuilder, LayerGraph, Node
 from emnas_gym.space import load_space
 from emnas_gym.tasks import DIGITS, Task
 
@@ -34,7 +34,7 @@ def branching_graph(seed: int) -> LayerGraph:
     """One network whose every operation reads one of the last few maps."""
     rng = np.random.default_rng(seed)
     builder = GraphBuilder((int(rng.integers(6, 18)), int(rng.integers(6, 18)), 2))
-    ops = ["conv2d", "conv2d", "depthwise_conv2d", "pad", "add", "concat"]
+    ops = ["conv2d", "conv2d", "depthwise_conv2d", "pad", "slice", "add", "concat", "mul", "weigh"]
     ops += ["max_pool2d", "avg_pool2d", "sigmoid", "dropout", "softmax"]
     for _ in range(int(rng.integers(2, 11))):
         maps = list(range(len(builder.nodes)))
@@ -54,17 +54,26 @@ def branching_graph(seed: int) -> LayerGraph:
 def _grow(builder: GraphBuilder, rng: np.random.Generator, op: str, source: int) -> None:
     activation = str(rng.choice(["none", "relu", "relu6"]))
     shape = builder.nodes[source].shape
-    if op in ("add", "concat"):
+    if op in ("add", "mul", "concat"):
         alike = [
             i
             for i, node in enumerate(builder.nodes)
-            if (node.shape == shape if op == "add" else node.shape[:2] == shape[:2])
+            if (node.shape[:2] == shape[:2] if op == "concat" else node.shape == shape)
         ]
         others = [int(i) for i in rng.choice(alike, size=int(rng.integers(1, 4)))]
         builder.join(op, [source, *others], activation)
     elif op == "pad":
         top, bottom, left, right = (int(v) for v in rng.integers(0, 3, 4))
         builder.pad((top, bottom, left, right), source)
+    elif op == "slice":
+        begin, step = rng.integers(0, [3, 3, 2]), rng.integers(1, [4, 4, 3])
+        end = begin + rng.integers(1, np.array(shape) + 1)
+        builder.slice(*(tuple(map(int, v)) for v in (begin, end, step)), reads=source)
+    elif op == "weigh":  # the channels, as squeeze-and-excitation does
+        builder.mean(source)
+        squeezed = builder.window("conv2d", 1, 1, "valid", filters=3, activation="relu")
+        builder.window("conv2d", 1, 1, "valid", filters=shape[2], reads=squeezed)
+        builder.join("mul", rng.permutation([builder.pointwise("sigmoid"), source]).tolist())
     elif op in ("sigmoid", "softmax", "dropout"):
         builder.pointwise(op, source, rate=0.2)
     else:
@@ -74,6 +83,7 @@ def _grow(builder: GraphBuilder, rng: np.random.Generator, op: str, source: int)
             int(rng.choice([1, 1, 2, 3])),
             str(rng.choice(["same", "valid"])),
             filters=int(rng.choice([1, 3, 8, 13])),
+            dilation=int(rng.choice([1, 1, 2, 3])) if "conv" in op else 1,
             activation=activation,
             batch_norm="conv" in op and rng.random() < 0.5,
             reads=source,
@@ -125,21 +135,30 @@ def _apply(node: Node, inputs: list[Values], weights: Mapping[str, NDArray[np.fl
     elif node.op == "pad":
         top, bottom, left, right = node.pads
         y = np.pad(x, ((top, bottom), (left, right), (0, 0)))
+    elif node.op in POINTWISE or node.op in JOINS:
+        y = _by_element(node.op, inputs)
+    elif node.op == "slice":
+        y = x[tuple(np.s_[b:e:s] for b, e, s in zip(node.begin, node.end, node.step, strict=True))]
     elif node.op == "mean":
         y = x.mean((0, 1), keepdims=True)
-    elif node.op == "add":
-        y = np.sum(inputs, axis=0)
-    elif node.op == "concat":
-        y = np.concatenate(inputs, axis=-1)
-    elif node.op == "sigmoid":
-        y = 1.0 / (1.0 + np.exp(-x))
-    elif node.op == "softmax":
-        exponentials = np.exp(x - x.max(-1, keepdims=True))
-        y = exponentials / exponentials.sum(-1, keepdims=True)
     else:
         y = x
     limits = {"none": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
     return np.clip(y, *limits[node.activation])
+
+
+def _by_element(op: str, inputs: list[Values]) -> Values:
+    x = inputs[0]
+    exponentials = np.exp(x - x.max(-1, keepdims=True))
+    results: dict[str, Callable[[], Values]] = {
+        "add": lambda: reduce(np.add, inputs),
+        "mul": lambda: reduce(np.multiply, inputs),
+        "concat": lambda: np.concatenate(inputs, axis=-1),
+        "sigmoid": lambda: 1.0 / (1.0 + np.exp(-x)),
+        "softmax": lambda: exponentials / exponentials.sum(-1, keepdims=True),
+        "dropout": lambda: x,
+    }
+    return results[op]()
 
 
 def _linear(node: Node, x: Values, weights: Mapping[str, NDArray[np.float32]]) -> Values:
@@ -164,8 +183,10 @@ def _windows(node: Node, x: Values, filler: float) -> Values:
     """All windows of a map: (out height, out width, channels, kernel height, kernel width)."""
     top, bottom, left, right = node.pads
     padded = np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=filler)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, node.kernel, axis=(0, 1))
-    return windows[:: node.stride[0], :: node.stride[1]]
+    reach = [(k - 1) * d + 1 for k, d in zip(node.kernel, node.dilation, strict=True)]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(0, 1))
+    rows, columns = (np.s_[::step] for step in node.dilation)
+    return windows[:: node.stride[0], :: node.stride[1], :, rows, columns]
 
 
 def test_the_random_networks_use_every_operation() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from test_hardware_graphs import branching_graphs, forward, images_for, trained_looking_weights
 
 from emnas_gym.graph import GraphBuilder, LayerGraph
@@ -24,6 +25,16 @@ def test_a_sum_of_four_becomes_three_sums_with_one_activation() -> None:
     assert legal.origins[-3:] == (5, 5, 5)
 
 
+def test_a_product_of_many_reads_whole_maps_first() -> None:
+    builder = GraphBuilder((4, 4, 2))
+    weights = builder.mean()
+    builder.join("mul", [weights, 0, weights, 0], "relu6")
+    products = [node for node in legalize(builder.build()).nodes if node.op == "mul"]
+    assert [node.inputs for node in products] == [(0, 0), (2, 1), (3, 1)]
+    assert [node.activation for node in products] == ["none", "none", "relu6"]
+    assert {node.shape for node in products} == {(4, 4, 2)}
+
+
 def test_concat_hands_its_activation_on() -> None:
     legal = legalize(joined("concat", 2, "relu6"))
     assert [node.op for node in legal.nodes[-2:]] == ["concat", "relu6"]
@@ -35,6 +46,21 @@ def test_global_average_becomes_a_pool_over_the_map() -> None:
     builder.mean()
     (pool,) = legalize(builder.build()).nodes[1:]
     assert (pool.op, pool.kernel, pool.shape) == ("avg_pool2d", (5, 3), (1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "op"),
+    [
+        ((256, 256), "avg_pool2d"),
+        ((257, 1), "mean"),
+        ((1, 65536), "avg_pool2d"),
+        ((2, 32769), "mean"),
+    ],
+)
+def test_a_map_too_large_for_a_pool_keeps_its_mean(size: tuple[int, int], op: str) -> None:
+    builder = GraphBuilder((*size, 1))
+    builder.mean()
+    assert legalize(builder.build()).nodes[1].op == op
 
 
 def test_chains_keep_their_nodes() -> None:

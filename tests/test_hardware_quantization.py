@@ -91,3 +91,12 @@ def test_a_dead_output_is_widened_to_what_kernels_can_shift() -> None:
     ranges = np.array([[0.0, 1.0], [0.0, 1e-4]])
     image, dense = quantize_activations(builder.build().nodes, ranges, linears)
     assert dense.scale == pytest.approx(image.scale * 1e4 / 127, rel=1e-3)
+
+
+def test_a_dead_product_is_widened_too() -> None:
+    builder = GraphBuilder((2, 2, 1))
+    builder.join("mul", [0, 0])
+    image, product = quantize_activations(
+        builder.build().nodes, np.array([[0.0, 255.0], [0.0, 1e-3]]), {}
+    )
+    assert product.scale == pytest.approx(image.scale**2, rel=1e-3)

@@ -18,8 +18,10 @@ KINDS = {  # operation → kind of box
     "avg_pool2d": "pool",
     "mean": "pool",
     "pad": "pad",
+    "slice": "pad",
     "dropout": "dropout",
     "add": "join",
+    "mul": "join",
     "concat": "join",
 }
 COLOURS = {  # fill of each kind on a light ground
@@ -37,6 +39,8 @@ LABELS = {
     "max_pool2d": "max pool",
     "avg_pool2d": "avg pool",
     "mean": "average",
+    "slice": "slice",
+    "mul": "product",
 }
 ABSORBED = ("sigmoid", "softmax")  # drawn as the activation of the box that they follow
 WIDEST = 512  # channels or units at which a box is as wide, or a bar as tall, as it gets
@@ -142,6 +146,8 @@ def _box(node: Node, reads: tuple[int, ...]) -> Box:
     label = LABELS.get(node.op, KINDS.get(node.op, node.op))
     if node.op == "dropout":
         label = f"dropout {node.rate:g}"
+    if max(node.dilation) > 1:
+        label = f"dilated {label}"
     norm = "bn " if node.batch_norm else ""
     activation = norm + ("" if norm and node.activation == "none" else node.activation)
     return Box(node.op, node.shape, node.kernel, node.stride, activation.strip(), label, reads)

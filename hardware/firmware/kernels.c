@@ -177,6 +177,24 @@ void kernel_pad(const window *w, const int8_t *in, int8_t *out) {
   }
 }
 
+void kernel_mean(const operand *scale, int32_t out_zero, const int8_t *in, int8_t *out,
+                 int32_t pixels, int32_t channels) {
+  for (int32_t c = 0; c < channels; c++) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < pixels; i++) sum = wrapped_sum(sum, in[i * channels + c] - scale->zero);
+    out[c] = bounded(wrapped_sum(scaled(sum, scale->scale), out_zero), LOWEST, HIGHEST);
+  }
+}
+
+void kernel_slice(const slice *s, const int8_t *in, int8_t *out) {
+  for (int32_t y = 0; y < s->out.height; y++)
+    for (int32_t x = 0; x < s->out.width; x++) {
+      int32_t row = s->row + y * s->row_step, column = s->column + x * s->column_step;
+      const int8_t *from = in + (row * s->in.width + column) * s->in.channels + s->channel;
+      for (int32_t c = 0; c < s->out.channels; c++) *out++ = from[c * s->channel_step];
+    }
+}
+
 /* -------------------------------------------------------------------------- element by element */
 
 void kernel_add(const operand in[2], const operand *sum, const int32_t bounds[2], const int8_t *a,

@@ -46,6 +46,13 @@ typedef struct {
   int32_t channels;
 } concat_part;
 
+/* Along each axis: its first element, and every so-manieth from there on. */
+typedef struct {
+  map_shape in, out;
+  int32_t row, column, channel;
+  int32_t row_step, column_step, channel_step;
+} slice;
+
 /* How far below the largest input the others lie, in steps of 2^-26 */
 typedef struct {
   multiplier scale;
@@ -62,6 +69,9 @@ void kernel_add(const operand in[2], const operand *sum, const int32_t bounds[2]
                 const int8_t *b, int8_t *out, int32_t count);
 void kernel_mul(const operand in[2], const operand *product, const int32_t bounds[2],
                 const int8_t *a, const int8_t *b, int8_t *out, int32_t count);
+void kernel_mean(const operand *scale, int32_t out_zero, const int8_t *in, int8_t *out,
+                 int32_t pixels, int32_t channels); /* the scale divides by the pixels */
+void kernel_slice(const slice *s, const int8_t *in, int8_t *out);
 void kernel_concat_part(const concat_part *part, int32_t rows, int32_t stride, int8_t *out);
 void kernel_table(const int8_t table[256], const int8_t *in, int8_t *out, int32_t count);
 void kernel_softmax(const softmax_scale *scale, const int8_t *in, int8_t *out, int32_t rows,

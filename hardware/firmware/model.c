@@ -29,7 +29,10 @@ enum { /* codes of the operators; a record begins with its code and its number o
   TABLE,
   SOFTMAX,
   CLAMP,
-  REQUANTIZE
+  REQUANTIZE,
+  SLICE,
+  WEIGH,
+  MEAN
 };
 enum { RECORD_HEAD = 2, MOST_PARTS = 16, MOST_SIZE = 1 << 15, MOST_EXPONENT = 30, MOST_CLASSES = 511 };
 
@@ -49,10 +52,16 @@ typedef struct {
 } window_record;
 
 typedef struct {
-  int32_t in[2], out, count;
+  int32_t in[2], out;
+  int32_t rows, count; /* WEIGH reads the same `count` factors for every row; others have one */
   operand operands[2], result;
   int32_t bounds[2];
 } pair_record;
+
+typedef struct {
+  int32_t in, out; /* offsets in the arena */
+  slice slice;
+} slice_record;
 
 typedef struct {
   int32_t out, rows, stride, parts;
@@ -198,13 +207,34 @@ static operand read_operand(reader *from) {
   return o;
 }
 
-static void read_pair(reader *from, pair_record *r) {
+static void read_pair(reader *from, pair_record *r, int32_t code) {
+  r->rows = code == WEIGH ? between(from, 1, from->arena_bytes) : 1;
   r->count = between(from, 1, from->arena_bytes);
-  for (int i = 0; i < 2; i++) r->in[i] = activation(from, r->count);
-  r->out = activation(from, r->count);
+  int64_t all = (int64_t)r->rows * r->count;
+  r->in[0] = activation(from, all);
+  r->in[1] = activation(from, r->count);
+  r->out = activation(from, all);
   for (int i = 0; i < 2; i++) r->operands[i] = read_operand(from);
   r->result = read_operand(from);
   bounds(from, r->bounds);
+}
+
+/* A first element and a step along one axis: the last element that is taken must be there. */
+static void read_axis(reader *from, int32_t *first, int32_t *step, int32_t in, int32_t out) {
+  *first = between(from, 0, from->arena_bytes);
+  *step = between(from, 1, from->arena_bytes);
+  check(from, *first + (int64_t)(out - 1) * *step < in, "a slice reaches beyond its map");
+}
+
+static void read_slice(reader *from, slice_record *r) {
+  slice *s = &r->slice;
+  s->in = shape(from);
+  r->in = activation(from, elements(&s->in));
+  s->out = shape(from);
+  r->out = activation(from, elements(&s->out));
+  read_axis(from, &s->row, &s->row_step, s->in.height, s->out.height);
+  read_axis(from, &s->column, &s->column_step, s->in.width, s->out.width);
+  read_axis(from, &s->channel, &s->channel_step, s->in.channels, s->out.channels);
 }
 
 static void read_concat(reader *from, concat_record *r) {
@@ -235,12 +265,12 @@ static void read_map(reader *from, map_record *r, int32_t code) {
   r->channels = channels(from);
   int64_t count = (int64_t)r->rows * r->channels;
   r->in = activation(from, count);
-  r->out = activation(from, count);
+  r->out = activation(from, code == MEAN ? r->channels : count);
   switch (code) {
     case TABLE: r->table = constant(from, 256, 1); break;
     case SOFTMAX: read_softmax(from, r); break;
     case CLAMP: bounds(from, r->bounds); break;
-    default: /* REQUANTIZE */
+    default: /* REQUANTIZE, MEAN */
       r->scale = read_operand(from);
       r->out_zero = int8_value(from);
       break;
@@ -252,6 +282,7 @@ static void read_map(reader *from, map_record *r, int32_t code) {
 typedef union {
   window_record window;
   pair_record pair;
+  slice_record slice;
   concat_record concat;
   map_record map;
 } record;
@@ -265,12 +296,15 @@ static void read_record(reader *from, int32_t code, record *r) {
     case AVERAGE_POOL:
     case PAD: read_window(from, &r->window, code); break;
     case ADD:
-    case MUL: read_pair(from, &r->pair); break;
+    case MUL:
+    case WEIGH: read_pair(from, &r->pair, code); break;
+    case SLICE: read_slice(from, &r->slice); break;
     case CONCAT: read_concat(from, &r->concat); break;
     case TABLE:
     case SOFTMAX:
     case CLAMP:
-    case REQUANTIZE: read_map(from, &r->map, code); break;
+    case REQUANTIZE:
+    case MEAN: read_map(from, &r->map, code); break;
     default: check(from, false, "there is no such operator"); break;
   }
 }
@@ -286,10 +320,12 @@ static void run_concat(const concat_record *r, int8_t *arena) {
 
 static void run_pair(const pair_record *r, int32_t code, int8_t *arena) {
   const int8_t *a = arena + r->in[0], *b = arena + r->in[1];
+  int8_t *out = arena + r->out;
   if (code == ADD)
-    kernel_add(r->operands, &r->result, r->bounds, a, b, arena + r->out, r->count);
+    kernel_add(r->operands, &r->result, r->bounds, a, b, out, r->count);
   else
-    kernel_mul(r->operands, &r->result, r->bounds, a, b, arena + r->out, r->count);
+    for (int32_t row = 0; row < r->rows; row++, a += r->count, out += r->count)
+      kernel_mul(r->operands, &r->result, r->bounds, a, b, out, r->count);
 }
 
 static void run_map(const map_record *r, int32_t code, int8_t *arena) {
@@ -300,6 +336,7 @@ static void run_map(const map_record *r, int32_t code, int8_t *arena) {
     case TABLE: kernel_table(r->table, in, out, count); break;
     case SOFTMAX: kernel_softmax(&r->softmax, in, out, r->rows, r->channels); break;
     case CLAMP: kernel_clamp(r->bounds, in, out, count); break;
+    case MEAN: kernel_mean(&r->scale, r->out_zero, in, out, r->rows, r->channels); break;
     default: kernel_requantize(&r->scale, r->out_zero, in, out, count); break;
   }
 }
@@ -320,7 +357,9 @@ static void run_record(const record *r, int32_t code, int8_t *arena) {
     case AVERAGE_POOL: kernel_average_pool(w, arena + r->window.in, arena + r->window.out); break;
     case PAD: kernel_pad(w, arena + r->window.in, arena + r->window.out); break;
     case ADD:
-    case MUL: run_pair(&r->pair, code, arena); break;
+    case MUL:
+    case WEIGH: run_pair(&r->pair, code, arena); break;
+    case SLICE: kernel_slice(&r->slice.slice, arena + r->slice.in, arena + r->slice.out); break;
     case CONCAT: run_concat(&r->concat, arena); break;
     default: run_map(&r->map, code, arena); break;
   }
