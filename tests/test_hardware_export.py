@@ -157,7 +157,8 @@ def test_averages_of_very_large_maps_run_everywhere(shape: tuple[int, int, int])
         "tflite_micro.python.tflite_micro.runtime", reason="needs the package tflite-micro"
     )
     pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
-    from hardware.npu_compiler import compile_model, npu_config
+    from hardware.npu_compiler import compile_model
+    from hardware.npu_configs import npu_config
 
     builder = GraphBuilder(shape)
     full = builder.window("conv2d", 1, 1, "same", filters=5, activation="relu")
