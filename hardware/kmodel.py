@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import struct
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,15 +25,17 @@ from emnas_gym.errors import BackendMissing, DatasetError
 from hardware.calibration import check_images
 from hardware.errors import CompilerError, ModelFileError
 from hardware.interpreter import Model
+from hardware.outside import last_words, run_logged
 from hardware.program import Array
 
 PROGRAM, VARIABLE = "ncc", "EMNAS_NCC"
 SOURCE = "https://github.com/kendryte/nncase/releases/tag/v0.2.0-beta4"
 SECONDS = 600.0  # its memory planner alone may take 60 for a solution
 MOST_BYTES = 8 << 20  # the K210 has 8 MiB of RAM
-MOST_WORDS = 2000  # characters of the compiler's complaint that are passed on
 MAGIC = 0x4B4D444C  # 'KMDL' as a C constant: the file begins with LDMK
 OLD_VERSION, NEW_VERSION = 3, 4
+HEADER_BYTES = 8  # that tell the version
+MOST_VERSIONS = 16  # beyond, a first word is no version
 PIXELS = (-1.0, 1.0)  # what 0 and 255 of a camera stand for in the project's images
 
 
@@ -84,32 +84,38 @@ def make_kmodel(
     low, high = PIXELS
     if images.min() < low or images.max() > high:
         raise DatasetError(f"images for the K210 go from {low:g} to {high:g}, as its camera's do")
-    with tempfile.TemporaryDirectory(prefix="emnas-ncc-") as folder:
-        model, made = Path(folder, "model.tflite"), Path(folder, "model.kmodel")
+    with tempfile.TemporaryDirectory(prefix="emnas-ncc-") as name:
+        folder = Path(name)
+        model, made, dataset = (folder / n for n in ("model.tflite", "model.kmodel", "images"))
         model.write_bytes(float_tflite)
-        _write_dataset(Path(folder, "images"), (images - low) / (high - low))
-        _run([program, *_arguments(model, made, Path(folder, "images"))], folder, seconds)
-        return check_kmodel(_read(made))
+        _write_dataset(dataset, (images - low) / (high - low))
+        _run([program, *_arguments(model, made, dataset)], folder, seconds)
+        content = _read(made)
+    kmodel_version(content)
+    return content
 
 
-def check_kmodel(content: bytes) -> bytes:
-    """Checks the version of a .kmodel file, and returns it.
+def kmodel_version(content: bytes) -> int:
+    """The version of a .kmodel file's format.
+
+    Version 3 is its first word; newer ones begin with a mark, and the version comes behind it.
 
     Raises:
         ModelFileError: If it is no .kmodel file, or of a version that MaixPy does not load.
     """
-    if len(content) < 28:  # words of version 3's header, the shorter one
+    if len(content) < HEADER_BYTES:
         raise ModelFileError(f"a .kmodel file of {len(content)} bytes is cut short")
     first, second = struct.unpack_from("<II", content)
-    version = second if first == MAGIC else first
-    if first not in (MAGIC, OLD_VERSION):
+    marked = first == MAGIC
+    if not marked and first > MOST_VERSIONS:
         raise ModelFileError(f"no .kmodel file: it begins with {content[:4]!r}")
-    if version not in (OLD_VERSION, NEW_VERSION):
+    version = int(second if marked else first)
+    if version != (NEW_VERSION if marked else OLD_VERSION):
         raise ModelFileError(
             f"a .kmodel file of version {version}; MaixPy loads versions {OLD_VERSION} and"
             f" {NEW_VERSION}, which nncase 0.1 and 0.2 make"
         )
-    return content
+    return version
 
 
 def _arguments(model: Path, made: Path, images: Path) -> list[str]:
@@ -129,43 +135,16 @@ def _write_dataset(folder: Path, images: Array) -> None:
         (folder / f"{i:05d}.bin").write_bytes(channels_first.tobytes())
 
 
-def _run(command: Sequence[str], folder: str, seconds: float) -> None:
-    """Runs the compiler in a group of its own, all of which ends if time runs out."""
-    log = Path(folder, "log")
-    with log.open("wb") as out:
-        try:
-            child = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            reason = error.strerror or error
-            raise CompilerError(f"{command[0]} does not start: {reason}") from error
-        _wait(child, command[0], seconds)
-    if child.returncode:
-        words = _last_words(log)
-        raise CompilerError(f"{command[0]} failed with code {child.returncode}: {words}")
-
-
-def _wait(child: subprocess.Popen[bytes], name: str, seconds: float) -> None:
+def _run(command: Sequence[str], folder: Path, seconds: float) -> None:
+    log = folder / "log"
     try:
-        child.wait(seconds)
-    except BaseException as error:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise CompilerError(f"{name} is not finished after {seconds:g} s") from error
-        raise
-
-
-def _last_words(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(log.stat().st_size - MOST_WORDS, 0))
-        return file.read(MOST_WORDS).decode(errors="replace").strip() or "without a word"
+        code = run_logged(command, log, seconds, folder)
+    except TimeoutError as error:
+        raise CompilerError(f"{command[0]} {error}: {last_words(log)}") from error
+    except OSError as error:
+        raise CompilerError(f"{command[0]} cannot be started: {error}") from error
+    if code:
+        raise CompilerError(f"{command[0]} failed with status {code}: {last_words(log)}")
 
 
 def _read(path: Path) -> bytes:

@@ -344,6 +344,30 @@ def test_an_answer_that_cannot_be_is_an_error_and_the_prompt_is_found_again(
         assert bytes(peer.heard) == peer.expected
 
 
+UNPARSED = b"MemoryError: parser could not allocate enough memory"
+
+
+def refused(words: bytes) -> bytes:
+    return b"OK\x04Traceback (most recent call last):\r\n" + words + b"\r\n\x04>"
+
+
+def test_a_heap_too_scattered_to_parse_is_tidied_up_once() -> None:
+    done = b"OK\x04\x04>"
+    collect = (b"import gc\ngc.collect()\x04", done)
+    dialogue = [ENTER, (b"print(1)\x04", refused(UNPARSED)), collect]
+    dialogue += [(b"print(1)\x04", b"OK1\r\n\x04\x04>"), (b"print(2)\x04", refused(UNPARSED))]
+    dialogue += [collect, (b"print(2)\x04", refused(UNPARSED))]
+    dialogue += [(b"x\x04", refused(b"MemoryError: memory allocation failed"))]
+    with ScriptedPeer(dialogue) as peer, Port(peer.path) as port:
+        repl = RawRepl(port)
+        assert repl.run("print(1)") == "1\r\n"
+        with pytest.raises(DeviceRefused, match="parser could not allocate"):
+            repl.run("print(2)")
+        with pytest.raises(DeviceRefused, match="memory allocation failed"):
+            repl.run("x")  # it may have begun: it is not run again
+        assert bytes(peer.heard) == peer.expected
+
+
 def test_the_golden_transcript_of_a_session() -> None:
     """Every byte that is sent, in its order: entering, putting a file, a refusal, leaving."""
     stale = b"[MaixPy] init end\r\n>>> raw REPL; CTRL-B to exit\r\n>"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +12,7 @@ from emnas_gym.errors import EmNASError
 from hardware.c_project import network_header
 from hardware.deployment import Deployment
 from hardware.errors import DeviceError, DeviceRefused, DeviceTimeout
+from hardware.outside import last_words, run_logged
 
 FILES: dict[str, tuple[str, Callable[[Deployment], bytes]]] = {
     "tflite": ("network.tflite", lambda deployment: deployment.tflite),
@@ -22,7 +20,6 @@ FILES: dict[str, tuple[str, Callable[[Deployment], bytes]]] = {
     "header": ("network.h", lambda deployment: network_header(deployment).encode("ascii")),
 }
 PLACEHOLDER = re.compile(r"\{(" + "|".join(FILES) + r")\}")
-LAST_WORDS = 2000  # characters of its output in an error
 
 
 class FlashCommand:
@@ -59,34 +56,19 @@ class FlashCommand:
             folder = Path(name)
             words = [PLACEHOLDER.sub(_writer(folder, deployment), word) for word in self._words]
             log = folder / "log"
-            code, said = self._run(words, log), _end_of(log)
-            if code > 0:
-                raise DeviceRefused(f"{words[0]} failed with status {code}: {said}")
-            if code < 0:
-                raise DeviceError(f"{words[0]} was killed by signal {-code}: {said}")
+            self._run(words, log)
 
-    def _run(self, words: list[str], log: Path) -> int:
-        """Its output goes to a file: what it leaves running could hold a pipe open for ever."""
+    def _run(self, words: list[str], log: Path) -> None:
         try:
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            code = run_logged(words, log, self.seconds)
+        except TimeoutError as error:
+            raise DeviceTimeout(f"{words[0]} {error}: {last_words(log)}") from error
         except OSError as error:
             raise DeviceError(f"flash command {words[0]} cannot be started: {error}") from error
-        try:
-            return process.wait(self.seconds)
-        except subprocess.TimeoutExpired as error:
-            raise DeviceTimeout(
-                f"{words[0]} did not end in {self.seconds:g} s: {_end_of(log)}"
-            ) from error
-        finally:
-            if process.poll() is None:
-                _kill(process)
+        if code > 0:
+            raise DeviceRefused(f"{words[0]} failed with status {code}: {last_words(log)}")
+        if code < 0:
+            raise DeviceError(f"{words[0]} was killed by signal {-code}: {last_words(log)}")
 
 
 def _writer(folder: Path, deployment: Deployment) -> Callable[[re.Match[str]], str]:
@@ -97,18 +79,3 @@ def _writer(folder: Path, deployment: Deployment) -> Callable[[re.Match[str]], s
         return str(path)
 
     return write
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "posix":
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
-
-
-def _end_of(log: Path) -> str:
-    """The last words of a command, as they may be printed."""
-    with log.open("rb") as file:
-        file.seek(max(log.stat().st_size - LAST_WORDS, 0))
-        text = file.read().decode("utf-8", "replace").strip()
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text) or "no words"

@@ -14,7 +14,7 @@ import numpy as np
 
 from hardware.drivers.micropython import printable
 from hardware.drivers.micropython_files import BoardFiles
-from hardware.errors import DeviceRefused, ProtocolError
+from hardware.errors import ProtocolError
 from hardware.program import Array
 
 LEVELS = 256  # of an input: the KPU takes 8 bits
@@ -75,23 +75,6 @@ class Answers:
     ticks: tuple[float, ...]
     output: tuple[float, ...] | None
     memory: tuple[str, ...]
-
-
-def kmodel_version(kmodel: bytes) -> int:
-    """The version of a kmodel's format, by its first bytes: 3, or what stands behind the mark.
-
-    Raises:
-        DeviceRefused: If MaixPy cannot load it; it knows versions 3 and 4.
-    """
-    first, second = (int.from_bytes(kmodel[at : at + 4], "little") for at in (0, 4))
-    marked = kmodel[:4] == b"LDMK"
-    version = second if marked else first
-    if len(kmodel) < 8 or version != (4 if marked else 3):
-        raise DeviceRefused(
-            "MaixPy loads kmodels of version 3 and 4 only (nncase 0.1 and 0.2), "
-            f"this one begins with {kmodel[:8].hex(' ')}"
-        )
-    return version
 
 
 def input_lines(image: Array, files: BoardFiles) -> Iterator[str]:

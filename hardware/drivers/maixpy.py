@@ -13,14 +13,14 @@ from hardware.drivers.base import Driver
 from hardware.drivers.kpu_script import (
     Answers,
     input_lines,
-    kmodel_version,
     measuring_code,
     parse_answers,
 )
 from hardware.drivers.maixpy_2021 import CLOCK_2021, latency_ms_of_2021
 from hardware.drivers.micropython import RawRepl, printable
 from hardware.drivers.micropython_files import BoardFiles, checked
-from hardware.errors import DeviceError, DeviceRefused
+from hardware.errors import DeviceError, DeviceRefused, ModelFileError
+from hardware.kmodel import kmodel_version
 from hardware.link.port import Port, Transcript
 from hardware.reading import Reading, Repeats
 
@@ -104,7 +104,10 @@ class MaixPyDriver(Driver):
     def measure(self, deployment: Deployment, repeats: Repeats) -> Reading:
         """Uploads, runs, and compares the class that comes out with the reference kernels'."""
         kmodel = deployment.file("kmodel")
-        version = kmodel_version(kmodel)
+        try:
+            version = kmodel_version(kmodel)
+        except ModelFileError as error:
+            raise DeviceRefused(str(error)) from error
         self._files.put(self.path, kmodel)
         if self.legacy:
             return self._measure_as_in_2021(deployment, repeats)

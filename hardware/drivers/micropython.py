@@ -22,6 +22,8 @@ GAP = 0.001  # seconds between blocks, in which the board empties its buffer
 QUIET = 0.1  # seconds of silence after which nothing more of the past will come
 ATTEMPT = 1.0  # seconds to wait for the prompt before interrupting again
 RECOVERY = 4.0  # seconds to get the prompt back after something went wrong
+UNPARSED = "parser could not allocate"  # what MicroPython says of a heap too full to read code
+COLLECT = "import gc\ngc.collect()"
 MARK = "EMNAS "  # begins every line that scripts of ours print
 WORDS = 200  # characters of a board's own words that are passed on
 
@@ -50,6 +52,8 @@ class RawRepl:
     def run(self, code: str, seconds: float = 5.0) -> str:
         """Runs code, in the globals of the board's main module.
 
+        A heap that is too scattered to parse it is tidied up once.
+
         Args:
             code: Lines of printable ASCII; short, as a board holds it in its heap.
             seconds: Deadline of all.
@@ -65,6 +69,15 @@ class RawRepl:
         """
         if not re.fullmatch(r"[\n\x20-\x7e]*", code):
             raise DeviceError(f"only printable ASCII can be sent to a REPL, not {code[:60]!r}")
+        try:
+            return self._run(code, seconds)
+        except DeviceRefused as refusal:
+            if UNPARSED not in str(refusal):
+                raise
+        self._run(COLLECT, seconds)  # of what cannot be parsed nothing was executed
+        return self._run(code, seconds)
+
+    def _run(self, code: str, seconds: float) -> str:
         if not self._at_prompt:  # what failed last time may have ended by now
             self._settle(RECOVERY)
         self._at_prompt = False
