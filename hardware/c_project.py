@@ -46,10 +46,13 @@ def write_c_project(folder: Path, deployment: Deployment) -> Path:
 def network_header(deployment: Deployment) -> str:
     """The C header that holds the network, an input and the output for it.
 
+    The network that works in place is taken where the deployment has it.
+
     Raises:
-        DeviceRefused: If the network was not made in the flat format.
+        DeviceRefused: If the network was not made in a flat format.
     """
-    words = struct.unpack(f"<{len(deployment.file('flat')) // 4}I", deployment.file("flat"))
+    flat = deployment.file("flat-small" if "flat-small" in deployment.files else "flat")
+    words = struct.unpack(f"<{len(flat) // 4}I", flat)
     network = _rows([f"0x{word:08x}" for word in words], 8)
     return (
         "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n\n"

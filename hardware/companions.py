@@ -28,6 +28,7 @@ class Companions:
         io: Type of the inputs and outputs of a further int8 file; ``"int8"`` for none.
         vela: NPU for which Vela makes a file; empty for none.
         c_project: A folder with C sources.
+        small: Its network works in place, in less memory and with more instructions.
         torch: A file of torch with the weights as they were trained.
         kmodel: A K210's file.
         ncc: The program that makes it; None to look for it.
@@ -36,6 +37,7 @@ class Companions:
     io: str = "int8"
     vela: str = ""
     c_project: bool = False
+    small: bool = False
     torch: bool = False
     kmodel: bool = False
     ncc: str | None = None
@@ -86,7 +88,9 @@ def write_companions(
     except OSError as error:
         raise EmNASError(f"{folder} cannot be written: {error.strerror or error}") from error
     if wanted.c_project:
-        paths["c_network"] = write_c_project(folder / f"{name}_c", deploy(graph, weights, images))
+        formats = ("flat-small",) if wanted.small else ("flat",)
+        deployment = deploy(graph, weights, images, formats)
+        paths["c_network"] = write_c_project(folder / f"{name}_c", deployment)
     return paths
 
 

@@ -22,7 +22,7 @@ from hardware.tflite_writer import write_tflite
 
 FLOAT_STEPS = 256.0
 FAR = 1 << 30  # steps; no number lies further off
-FORMATS = ("flat", "float32", "uint8", "kmodel")
+FORMATS = ("flat", "flat-small", "float32", "uint8", "kmodel")
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def deploy(
     tflite = write_tflite(program)
     makers: dict[str, Callable[[], bytes]] = {
         "flat": lambda: write_flat(program, tflite),
+        "flat-small": lambda: write_flat(program, tflite, small=True),
         "float32": lambda: export_float(graph, weights),
         "uint8": lambda: write_tflite(with_io(program, "uint8")),
         "kmodel": lambda: make_kmodel(export_float(graph, weights), images),

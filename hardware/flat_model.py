@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emnas_gym.memory import align
 from hardware.errors import ModelFileError
+from hardware.flat_memory import carried_plan, placed, plan_flat
 from hardware.program import Array, Operator, Program, Quantization, Tensor
 from hardware.quantization import HIGHEST, LOWEST
 
@@ -48,15 +48,18 @@ CODES = {
     "MEAN": 16,
 }
 WEIGH = 15  # a MUL whose second input has one value a channel
+DEPTHWISE_IN_PLACE = 17  # over the map that it reads
 
 
-def write_flat(program: Program, source: bytes = b"") -> bytes:
+def write_flat(program: Program, source: bytes = b"", small: bool = False) -> bytes:
     """The bytes of a flat model.
 
     Args:
         program: An int8 program with a place in the arena for every activation.
         source: The .tflite file of the same program; its CRC-32 goes along, so that what a board
             measured can be traced to what was meant.
+        small: Let operators write over what they read wherever they can: less memory than the
+            program's own plan asks for, and more instructions where a depthwise convolution does.
 
     Raises:
         ModelFileError: If the program is not int8, not planned, or has what the firmware has not.
@@ -64,13 +67,13 @@ def write_flat(program: Program, source: bytes = b"") -> bytes:
     activations = [tensor for tensor in program.tensors if tensor.data is None]
     if any(tensor.dtype != "int8" or tensor.offset < 0 for tensor in activations):
         raise ModelFileError("the firmware runs int8 programs whose activations have a place")
-    file = _FlatFile(len(program.operators))
-    for operator in program.operators:
-        file.add(_record(operator, program.tensors, file))
+    plan = plan_flat(program) if small else carried_plan(program)
+    program, file = placed(program, plan), _FlatFile(len(program.operators))
+    for number, operator in enumerate(program.operators):
+        file.add(_record(operator, program.tensors, file, plan.planes.get(number)))
     first, last = program.tensors[0], program.tensors[program.output]
-    arena = max(tensor.offset + align(_size(tensor)) for tensor in activations)
     places = [first.offset, _size(first), last.offset, _size(last)]
-    return file.finish(arena, places, zlib.crc32(source))
+    return file.finish(plan.arena_bytes, places, zlib.crc32(source))
 
 
 def quantized_multiplier(real: float) -> tuple[int, int]:
@@ -167,13 +170,16 @@ class _FlatFile:
         return packed + bytes(start - len(packed)) + bytes(self.constants)
 
 
-def _record(operator: Operator, tensors: Sequence[Tensor], file: _FlatFile) -> _Record:
+def _record(
+    operator: Operator, tensors: Sequence[Tensor], file: _FlatFile, plane: int | None
+) -> _Record:
     if operator.code not in CODES:
         raise ModelFileError(f"the firmware has no operator {operator.code}")
     inputs, output = [tensors[i] for i in operator.inputs], tensors[operator.output]
     weighs = operator.code == "MUL" and inputs[1].shape != output.shape
     code = WEIGH if weighs else CODES[operator.code]
-    return [code, *_FIELDS[operator.code](operator, inputs, output, file)]
+    fields = _FIELDS[operator.code](operator, inputs, output, file)
+    return [code, *fields] if plane is None else [DEPTHWISE_IN_PLACE, *fields, plane]
 
 
 def _weighted(op: Operator, inputs: Sequence[Tensor], output: Tensor, file: _FlatFile) -> _Record:

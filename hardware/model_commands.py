@@ -43,6 +43,12 @@ def export_command(
     c_project: Annotated[
         bool, typer.Option("--c-project", help="Also a C project with our firmware's kernels.")
     ] = False,
+    small: Annotated[
+        bool,
+        typer.Option(
+            "--small", help="The C project works in place: less memory, more instructions."
+        ),
+    ] = False,
     vela: Annotated[
         str, typer.Option(help="Also the file that Vela makes for this NPU: ethos-u55-128.")
     ] = "",
@@ -74,7 +80,7 @@ def export_command(
     graph = architecture.graph(the_task)
     chosen = read_arrays(weights) if weights else random_weights(graph)
     calibration = read_array(images) if images else random_images(the_task.input_shape)
-    wanted = Companions(io, vela, c_project, torch, kmodel or ncc is not None, ncc)
+    wanted = Companions(io, vela, c_project, small, torch, kmodel or ncc is not None, ncc)
     wanted.check()
     paths = write_export(out, name, graph, chosen, calibration)
     paths |= write_companions(out, name, graph, chosen, calibration, wanted)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 
 from emnas_gym.errors import EmNASError
+from emnas_gym.graph import GraphBuilder
 from hardware.c_project import write_c_project
 from hardware.cli import app
 from hardware.deployment import Deployment, deploy
@@ -38,6 +39,23 @@ def test_it_builds_and_runs_and_agrees(tmp_path: Path, index: int) -> None:  # F
     done = _make(tmp_path / "network")
     assert done.returncode == 0, done.stderr
     assert "as the reference kernels compute it, to the bit" in done.stdout
+
+
+def test_in_place_it_needs_less_memory_and_computes_the_same(tmp_path: Path) -> None:  # F8
+    needs_program("gcc")
+    builder = GraphBuilder((10, 10, 2))
+    builder.window("conv2d", 3, 1, "same", filters=16)
+    builder.window("depthwise_conv2d", 3, 1, "same", activation="relu")
+    builder.dense(4)
+    graph = builder.build()
+    arenas = []
+    for formats in (("flat",), ("flat-small",)):
+        deployment = deploy(graph, trained_looking_weights(graph), images_for(graph, 8), formats)
+        header = write_c_project(tmp_path / formats[0], deployment).read_text()
+        arenas.append(int(header.partition("NETWORK_ARENA_BYTES ")[2].split()[0]))
+        done = _make(tmp_path / formats[0])
+        assert "as the reference kernels compute it, to the bit" in done.stdout, done.stderr
+    assert arenas == [2 * 1600, 1600 + 208]  # the input comes and goes before
 
 
 def test_it_says_when_it_does_not_agree(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ from test_hardware_graphs import (
 
 from emnas_gym import costs
 from emnas_gym.graph import GraphBuilder
-from emnas_gym.memory import plan_arena
+from emnas_gym.memory import align, plan_arena
 from hardware.errors import DeviceRefused, ModelFileError
 from hardware.export import int8_program
+from hardware.flat_memory import carried_plan, plan_flat
 from hardware.flat_model import (
     HEADER_WORDS,
     quantized_multiplier,
@@ -89,6 +90,21 @@ def test_the_firmware_and_the_reference_kernels_agree_to_the_bit(  # F1, F4
             np.testing.assert_array_equal(got, expected.ravel(), err_msg=f"graph {index}")
 
 
+@pytest.mark.parametrize("first", range(0, len(GRAPHS), 10))
+def test_in_place_the_networks_compute_the_same(remote: Remote, first: int) -> None:  # F1, F8
+    for index in range(first, first + 10):
+        program, content = programs(GRAPHS[index], index)
+        if plan_flat(program) == carried_plan(program):
+            continue
+        model = Model(content, reference=True)
+        image = model.quantize(images_for(GRAPHS[index], 1, seed=index + 1))
+        remote.upload(MODEL, write_flat(program, content, small=True))
+        remote.upload(INPUT, image.tobytes())
+        remote.run(1, 0, 60.0)
+        expected = model.raw(image).tobytes()
+        assert remote.download(OUTPUT, len(expected)) == expected
+
+
 def test_the_random_graphs_have_every_operator() -> None:
     known = {op.code for i, g in enumerate(GRAPHS) for op in programs(g, i)[0].operators}
     assert known >= {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "ADD"}
@@ -103,6 +119,63 @@ def test_the_arena_is_the_one_that_was_planned(remote: Remote) -> None:  # E5
         deployed = graph.deployed()
         assert remote.state().arena_bytes == plan_arena(deployed).head_bytes
         assert remote.state().arena_bytes == costs.arena_head_bytes(graph)
+
+
+def test_working_in_place_never_takes_more_memory(remote: Remote) -> None:  # F8
+    """Less than the plan that every file carries, and than every map for itself."""
+    saved = []
+    for index, graph in enumerate(GRAPHS):
+        program, content = programs(graph, index)
+        (arena,) = struct.unpack_from("<I", write_flat(program, content, small=True), 12)
+        maps = [tensor for tensor in program.tensors if tensor.data is None]
+        assert arena <= plan_arena(graph.deployed()).head_bytes
+        assert arena <= sum(align(math.prod(tensor.shape)) for tensor in maps)
+        saved.append(plan_arena(graph.deployed()).head_bytes - arena)
+    assert np.mean(np.array(saved) > 0) > 0.2
+    remote.upload(MODEL, write_flat(*programs(GRAPHS[0], 0), small=True))
+    (arena,) = struct.unpack_from("<I", write_flat(*programs(GRAPHS[0], 0), small=True), 12)
+    assert remote.state().arena_bytes == arena
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (3, 2)])
+def test_a_depthwise_layer_in_place_takes_one_plane_more(  # F8
+    remote: Remote, kernel: int, dilation: int
+) -> None:
+    builder = GraphBuilder((9, 7, 1))
+    builder.window("conv2d", 1, 1, "same", filters=24)
+    for _ in range(2):
+        builder.window("depthwise_conv2d", kernel, 1, "same", dilation=dilation, activation="relu6")
+    graph = builder.build()
+    images = images_for(graph, 8)
+    program = int8_program(graph, trained_looking_weights(graph), images)
+    content = write_tflite(program)
+    remote.upload(MODEL, write_flat(program, content, small=True))
+    assert remote.state().arena_bytes == align(9 * 7 * 24) + align(9 * 7)
+    assert plan_arena(graph).head_bytes == 2 * align(9 * 7 * 24)
+    model = Model(content, reference=True)
+    image = model.quantize(images[:1])
+    remote.upload(INPUT, image.tobytes())
+    for _ in range(2):  # the input was overwritten, and is there again
+        remote.run(2, 0, 30.0)
+        assert remote.download(OUTPUT, 9 * 7 * 24) == model.raw(image).tobytes()
+
+
+def test_in_place_over_a_map_that_changes_is_refused(remote: Remote) -> None:
+    builder = GraphBuilder((8, 8, 4))
+    builder.window("depthwise_conv2d", 3, 1, "same")
+    graph = builder.build()
+    program = int8_program(graph, trained_looking_weights(graph), images_for(graph, 4))
+    good = bytearray(write_flat(program, small=True))
+    words = np.frombuffer(good, "<i4").copy()
+    record = words[HEADER_WORDS:]
+    assert record[0] == 17
+    for word, value in ((5, 16), (6, 4), (12, 2), (int(record[1]) - 1, 1 << 20)):
+        changed = words.copy()
+        changed[HEADER_WORDS + word] = value
+        remote.upload(MODEL, changed.tobytes())
+        remote.upload(INPUT, bytes(256))
+        with pytest.raises(DeviceRefused):
+            remote.run(1, 0, 10.0)
 
 
 # -------------------------------------------------------------------------------------- timing

@@ -99,23 +99,45 @@ void kernel_conv(const window *w, const window_weights *weights, const int8_t *i
   }
 }
 
+static inline int8_t depthwise_at(const window *w, const window_weights *weights,
+                                  const int8_t *in, const span *rows, const span *columns,
+                                  int32_t c) {
+  int32_t sum = weights->bias[c];
+  for (int32_t ky = rows->first; ky < rows->past; ky++)
+    for (int32_t kx = columns->first; kx < columns->past; kx++) {
+      int32_t by = weights->kernel[(ky * w->kernel_width + kx) * w->out.channels + c];
+      int32_t from = pixel(w, in, rows, columns, ky, kx)[c];
+      sum = wrapped_sum(sum, (from - w->in_zero) * by);
+    }
+  return finished(w, weights, c, sum);
+}
+
 void kernel_depthwise(const window *w, const window_weights *weights, const int8_t *in,
                       int8_t *out) {
   for (int32_t y = 0; y < w->out.height; y++) {
     span rows = rows_of(w, y);
     for (int32_t x = 0; x < w->out.width; x++) {
       span columns = columns_of(w, x);
-      for (int32_t c = 0; c < w->out.channels; c++) {
-        int32_t sum = weights->bias[c];
-        for (int32_t ky = rows.first; ky < rows.past; ky++)
-          for (int32_t kx = columns.first; kx < columns.past; kx++) {
-            int32_t by = weights->kernel[(ky * w->kernel_width + kx) * w->out.channels + c];
-            int32_t from = pixel(w, in, &rows, &columns, ky, kx)[c];
-            sum = wrapped_sum(sum, (from - w->in_zero) * by);
-          }
-        *out++ = finished(w, weights, c, sum);
+      for (int32_t c = 0; c < w->out.channels; c++)
+        *out++ = depthwise_at(w, weights, in, &rows, &columns, c);
+    }
+  }
+}
+
+void kernel_depthwise_in_place(const window *w, const window_weights *weights, int8_t *map,
+                               int8_t *plane) {
+  int32_t channels = w->out.channels;
+  for (int32_t c = 0; c < channels; c++) {
+    int8_t *out = plane;
+    for (int32_t y = 0; y < w->out.height; y++) {
+      span rows = rows_of(w, y);
+      for (int32_t x = 0; x < w->out.width; x++) {
+        span columns = columns_of(w, x);
+        *out++ = depthwise_at(w, weights, map, &rows, &columns, c);
       }
     }
+    int8_t *to = map + c;
+    for (int8_t *from = plane; from < out; from++, to += channels) *to = *from;
   }
 }
 

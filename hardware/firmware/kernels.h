@@ -61,6 +61,9 @@ typedef struct {
 
 void kernel_conv(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
 void kernel_depthwise(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
+/* Over the map that it reads, channel by channel; the plane holds one channel. */
+void kernel_depthwise_in_place(const window *w, const window_weights *weights, int8_t *map,
+                               int8_t *plane);
 void kernel_dense(const window *w, const window_weights *weights, const int8_t *in, int8_t *out);
 void kernel_max_pool(const window *w, const int8_t *in, int8_t *out);
 void kernel_average_pool(const window *w, const int8_t *in, int8_t *out);

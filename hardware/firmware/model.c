@@ -32,7 +32,8 @@ enum { /* codes of the operators; a record begins with its code and its number o
   REQUANTIZE,
   SLICE,
   WEIGH,
-  MEAN
+  MEAN,
+  DEPTHWISE_IN_PLACE
 };
 enum { RECORD_HEAD = 2, MOST_PARTS = 16, MOST_SIZE = 1 << 15, MOST_EXPONENT = 30, MOST_CLASSES = 511 };
 
@@ -47,6 +48,7 @@ typedef struct {
 
 typedef struct {
   int32_t in, out; /* offsets in the arena */
+  int32_t plane;   /* of DEPTHWISE_IN_PLACE, likewise */
   window window;
   window_weights weights;
 } window_record;
@@ -149,7 +151,7 @@ static void bounds(reader *from, int32_t limits[2]) {
 static void read_weights(reader *from, window_record *r, int32_t code) {
   const window *w = &r->window;
   int64_t taps = (int64_t)w->kernel_height * w->kernel_width;
-  int64_t depth = code == DEPTHWISE ? 1 : w->in.channels;
+  int64_t depth = code == CONV || code == DENSE ? w->in.channels : 1;
   check(from, taps * depth <= from->length, "a constant lies beyond the file");
   if (from->wrong != NULL) return; /* now no product is more than 2^62 */
   r->weights.kernel = constant(from, taps * depth * w->out.channels, 1);
@@ -194,7 +196,13 @@ static void read_window(reader *from, window_record *r, int32_t code) {
     read_weights(from, r, code);
   else
     check(from, w->in.channels == w->out.channels, "an operator changes the number of channels");
-  if (code == DEPTHWISE) read_weights(from, r, code);
+  if (code == DEPTHWISE || code == DEPTHWISE_IN_PLACE) read_weights(from, r, code);
+  if (code == DEPTHWISE_IN_PLACE) {
+    r->plane = activation(from, (int64_t)w->out.height * w->out.width);
+    check(from, r->in == r->out && w->in.height == w->out.height && w->in.width == w->out.width &&
+                    w->stride_height == 1 && w->stride_width == 1,
+          "an operator works in place on a map that it does not keep");
+  }
   if (code == PAD)
     check(from, w->top + w->in.height <= w->out.height && w->left + w->in.width <= w->out.width,
           "a padded map is smaller than what it holds");
@@ -294,7 +302,8 @@ static void read_record(reader *from, int32_t code, record *r) {
     case DENSE:
     case MAX_POOL:
     case AVERAGE_POOL:
-    case PAD: read_window(from, &r->window, code); break;
+    case PAD:
+    case DEPTHWISE_IN_PLACE: read_window(from, &r->window, code); break;
     case ADD:
     case MUL:
     case WEIGH: read_pair(from, &r->pair, code); break;
@@ -352,6 +361,10 @@ static void run_record(const record *r, int32_t code, int8_t *arena) {
       break;
     case DEPTHWISE:
       kernel_depthwise(w, &r->window.weights, arena + r->window.in, arena + r->window.out);
+      break;
+    case DEPTHWISE_IN_PLACE:
+      kernel_depthwise_in_place(w, &r->window.weights, arena + r->window.in,
+                                arena + r->window.plane);
       break;
     case MAX_POOL: kernel_max_pool(w, arena + r->window.in, arena + r->window.out); break;
     case AVERAGE_POOL: kernel_average_pool(w, arena + r->window.in, arena + r->window.out); break;
