@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import tty
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from faulty_line import CHECKED, Faults, FaultyLine, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from network_port import NetworkPort
 from outside_programs import needs_program
 
 from hardware.errors import (
@@ -346,6 +348,42 @@ def test_notes_of_the_device_are_kept_but_not_for_ever() -> None:
         session = Session(port)
         assert session.request(1) == b"done"
         assert list(session.notes) == [f"note {i}" for i in range(200, 300)]
+
+
+FRAMES = st.builds(
+    Frame, st.integers(0, 255), st.sampled_from([6, 7, 8]), st.binary(max_size=40)
+).map(pack)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(FRAMES | st.binary(max_size=40), min_size=20, max_size=30))
+def test_whatever_comes_the_host_has_an_answer_or_an_error(stream: list[bytes]) -> None:
+    """1,200 frames and more in all, whole and broken, under the number that is waited for too."""
+    near, far = os.openpty()
+    tty.setraw(near)
+    tty.setraw(far)
+    try:
+        with Port(os.ttyname(far)) as port:
+            session = Session(port, start=6)
+            os.write(near, b"".join(stream))
+            try:
+                answer = session.request(3, b"", seconds=0.05)
+            except (DeviceTimeout, DeviceRefused, ProtocolError):
+                return
+            assert pack(Frame(0x83, 7, answer)) in stream, "an answer that nobody gave"
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def test_a_port_behind_a_network(program: list[str]) -> None:
+    """RFC 2217, against a server made of pyserial's own parts."""
+    with FaultyLine(program) as line, NetworkPort(line.path) as server:
+        with Port(f"rfc2217://127.0.0.1:{server.number}") as port:
+            remote = Remote(Session(port))
+            remote.upload(MODEL, _bytes(3000))
+            assert remote.download(MODEL, 3000) == _bytes(3000)
+        server.close()
 
 
 # ------------------------------------------------------------------------------ the device's end

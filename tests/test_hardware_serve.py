@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from arm64_board import agent_command, make_system
 from driver_contract import REPEATS, check_driver
-from faulty_line import Faults, FaultyLine
+from faulty_line import Faults, FaultyLine, compiled
 from hardware_deployments import small_deployment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -261,12 +261,21 @@ def test_a_measurement_over_a_bad_line_is_right(program: list[str]) -> None:
         assert driver.remote.session.retries >= 1
 
 
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    needs_program("gcc")
+    return compiled(tmp_path_factory.mktemp("firmware"))
+
+
 @pytest.mark.parametrize("kind", [HELLO, BEGIN, PUT, COMMIT, RUN, READ, REPORT])
 @pytest.mark.parametrize("happens", ["unplugged", "silent"])
-def test_at_every_state_of_the_protocol(program: list[str], kind: int, happens: str) -> None:
+@pytest.mark.parametrize("device", ["program", "firmware"])
+def test_at_every_state_of_the_protocol(
+    request: pytest.FixtureRequest, device: str, kind: int, happens: str
+) -> None:
     """Unplugged: lost. Silent: a timeout, and on the same line it goes on afterwards."""
     short = Repeats(timed=2, warm_up=0, seconds=1.0)
-    with FaultyLine(program) as line, Port(line.path) as port:
+    with FaultyLine(request.getfixturevalue(device)) as line, Port(line.path) as port:
         if kind != HELLO:
             Remote(Session(port), seconds=20)  # it takes a second to start
         watched, done = Unpacker(), False

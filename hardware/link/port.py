@@ -75,7 +75,9 @@ class Port:
             raise DeviceError(f"{url} is in use by another program: end it first") from error
         try:
             line = serial.serial_for_url(url, do_not_open=True)
-            line.baudrate, line.timeout, line.write_timeout = baud, SLICE, SLICE
+            line.baudrate, line.timeout = baud, SLICE
+            if not url.startswith("rfc2217://"):  # there pyserial has a deadline of its own
+                line.write_timeout = SLICE
             if not url.startswith(("socket://", "loop://")):
                 line.exclusive = True
             line.dtr, line.rts = dtr, rts
