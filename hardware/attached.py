@@ -77,7 +77,7 @@ def _look_at(port: object, ask: bool) -> Attached:
     numbers = (vendor, product) if vendor is not None and product is not None else None
     usb = f"{vendor:04x}:{product:04x}" if numbers else ""
     what, driver = KNOWN.get(numbers, ("", "")) if numbers else ("", "")
-    described = getattr(port, "description", "") or ""
+    described = str(getattr(port, "description", "") or "").removeprefix("n/a")
     state = _state(device)
     answers = _ask(device) if ask and state == "free" else ""
     return Attached(device, what or described.strip(), usb, driver, state, answers)

@@ -39,7 +39,7 @@ On = Annotated[
 def measure_command(
     on: On = None,
     farm: Annotated[
-        Path | None, typer.Option(help="Devices in a TOML file of [[device]] tables.")
+        Path | None, typer.Option(help="A TOML file of several devices: see docs/devices.md.")
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the driver: baud=921600.")
