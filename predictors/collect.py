@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emnas_gym import costs
 from emnas_gym.errors import EvaluationError
+from emnas_gym.graph import LayerGraph
 from emnas_gym.space import SearchSpace, sample_tokens
 from emnas_gym.tasks import Task
+from hardware.export import export_int8
+from hardware.interpreter import Model
 from predictors.datasets import Dataset, load
 from predictors.store import TableStore, Tokens, Training
 from predictors.training import Recipe, train
@@ -158,5 +162,25 @@ def _train_job(job: Job) -> Training | EvaluationError:
     except EvaluationError as error:
         return error
     return Training(
-        job.tokens, job.seed, job.origin, result.curve, result.test_accuracy, result.seconds
+        job.tokens,
+        job.seed,
+        job.origin,
+        result.curve,
+        result.test_accuracy,
+        result.seconds,
+        int8_accuracy(graph, result.weights, _worker.data),
     )
+
+
+def int8_accuracy(
+    graph: LayerGraph, weights: Mapping[str, NDArray[np.float32]], data: Dataset
+) -> float:
+    """Share of the test part that a network's int8 file classifies rightly.
+
+    Args:
+        graph: The network.
+        weights: Its trained weights.
+        data: Its images, those for calibration included.
+    """
+    model = Model(export_int8(graph, weights, data.calibration))
+    return float((model.run(data.test_x).argmax(axis=1) == data.test_y).mean())

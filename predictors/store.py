@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS trainings (
     tokens TEXT NOT NULL, seed INTEGER NOT NULL, origin TEXT NOT NULL,
     curve TEXT NOT NULL, test_accuracy REAL NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (tokens, seed));
+CREATE TABLE IF NOT EXISTS quantised (
+    tokens TEXT NOT NULL, seed INTEGER NOT NULL, int8_accuracy REAL NOT NULL,
+    PRIMARY KEY (tokens, seed));
 CREATE TABLE IF NOT EXISTS costs (
     tokens TEXT NOT NULL, device TEXT NOT NULL, field TEXT NOT NULL, value REAL NOT NULL,
     PRIMARY KEY (tokens, device, field));
@@ -42,6 +45,7 @@ class Training:
         curve: Validation accuracy after each epoch.
         test_accuracy: Accuracy on the test part after the last epoch.
         seconds: Wall time.
+        int8_accuracy: Accuracy of its int8 file on the test part; None where it was not made.
     """
 
     tokens: Tokens
@@ -50,6 +54,7 @@ class Training:
     curve: tuple[float, ...]
     test_accuracy: float
     seconds: float
+    int8_accuracy: float | None = None
 
 
 class TableStore:
@@ -141,12 +146,17 @@ class TableStore:
 
     def add_trainings(self, rows: Iterable[Training]) -> None:
         """Stores trainings in one commit; one that is there already stays."""
+        known = list(rows)
         values = [
             (_text(r.tokens), r.seed, r.origin, json.dumps(r.curve), r.test_accuracy, r.seconds)
-            for r in rows
+            for r in known
+        ]
+        quantised = [
+            (_text(r.tokens), r.seed, r.int8_accuracy) for r in known if r.int8_accuracy is not None
         ]
         with self._guard(), self._db:
             self._db.executemany("INSERT OR IGNORE INTO trainings VALUES (?,?,?,?,?,?)", values)
+            self._db.executemany("INSERT OR IGNORE INTO quantised VALUES (?,?,?)", quantised)
 
     def add_costs(self, device: str, rows: Iterable[tuple[Tokens, dict[str, float]]]) -> None:
         """Stores measured costs of networks on a device, in one commit."""
@@ -177,11 +187,28 @@ class TableStore:
             "FROM trainings ORDER BY rowid"
         )
         with self._guard():
+            quantised = self._quantised()
             rows = [
-                Training(_tokens(tokens), seed, origin, tuple(json.loads(curve)), test, seconds)
+                Training(
+                    _tokens(tokens),
+                    seed,
+                    origin,
+                    tuple(json.loads(curve)),
+                    test,
+                    seconds,
+                    quantised.get((tokens, seed)),
+                )
                 for tokens, seed, origin, curve, test, seconds in self._db.execute(query)
             ]
         yield from rows
+
+    def _quantised(self) -> dict[tuple[str, int], float]:
+        """Int8 accuracies by tokens and seed; none in a file of before there were any."""
+        query = "SELECT name FROM sqlite_master WHERE name = 'quantised'"
+        if self._db.execute(query).fetchone() is None:
+            return {}
+        rows = self._db.execute("SELECT tokens, seed, int8_accuracy FROM quantised")
+        return {(tokens, seed): accuracy for tokens, seed, accuracy in rows}
 
     def costs(self, device: str) -> dict[Tokens, dict[str, float]]:
         """Measured costs on a device by tokens."""

@@ -157,7 +157,15 @@ def _training_arrays(
         "hits": np.rint(curves * valid).astype(np.uint16),
         "test_hits": np.rint(np.array([r.test_accuracy for r in rows]) * test).astype(np.uint16),
         "seconds": np.array([row.seconds for row in rows]),
+        "int8_hits": _int8_hits(rows, test),
     }
+
+
+def _int8_hits(rows: Sequence[Training], test: int) -> NDArray[np.int16]:
+    """Images that each int8 file classifies rightly; -1 where there was none."""
+    known = [-1.0 if r.int8_accuracy is None else r.int8_accuracy * test for r in rows]
+    hits: NDArray[np.int16] = np.rint(np.array(known)).astype(np.int16)
+    return hits
 
 
 def _token_array(networks: Sequence[Tokens]) -> NDArray[np.int16]:
@@ -233,6 +241,7 @@ def _table(arrays: dict[str, NDArray[Any]]) -> Table:
         arrays["hits"].tolist(),
         arrays["test_hits"].tolist(),
         arrays["seconds"].tolist(),
+        arrays.get("int8_hits", np.full(len(arrays["seed"]), -1)).tolist(),
         strict=True,
     )
     trainings = tuple(
@@ -243,8 +252,9 @@ def _table(arrays: dict[str, NDArray[Any]]) -> Table:
             tuple(count / valid for count in hits),
             test_hits / test,
             seconds,
+            None if int8_hits < 0 else int8_hits / test,
         )
-        for network, seed, origin, hits, test_hits, seconds in rows
+        for network, seed, origin, hits, test_hits, seconds, int8_hits in rows
     )
     failures = tuple((networks[i], seed, stage, why) for i, seed, stage, why in header["failures"])
     return Table(trainings, _costs(arrays, networks), failures, header["about"])

@@ -222,6 +222,10 @@ def test_killed_interrupted_and_resumed_the_table_is_the_same(
     assert end.value.code == 0
     assert _rows(path) == _uninterrupted(tmp_path)
     assert after_interrupt.items() <= _rows(path).items()
+    with TableStore.reading(path) as store:
+        for row in store.trainings():  # F4
+            assert row.int8_accuracy is not None
+            assert abs(row.int8_accuracy - row.test_accuracy) < 0.1
 
 
 def _uninterrupted(folder: Path) -> dict[tuple[str, int], tuple[str, str, float]]:

@@ -18,7 +18,7 @@ from predictors.store import TableStore, Training
 ABOUT = {"space": "0123456789ab", "task": "digits", "recipe": '{"epochs": 15}'}
 ROWS = [
     Training((1, 2, 382), 0, "uniform-length", (0.1, 1 / 3), 0.25, 1.5),
-    Training((1, 2, 382), 1, "spread", (0.5,), 0.75, 0.5),
+    Training((1, 2, 382), 1, "spread", (0.5,), 0.75, 0.5, 0.625),
     Training((4, 382), 0, "spread", (), 1.0, 0.0),
 ]
 shares = st.floats(0, 1)
@@ -34,6 +34,7 @@ shares = st.floats(0, 1)
             st.lists(shares, max_size=20).map(tuple),
             shares,
             st.floats(0, 1e4),
+            st.none() | shares,
         ),
         unique_by=lambda row: (row.tokens, row.seed),
         max_size=8,
@@ -44,6 +45,19 @@ def test_trainings_round_trip(rows: list[Training]) -> None:
         store.add_trainings(rows)
         assert list(store.trainings()) == rows
         assert store.done() == {(row.tokens, row.seed) for row in rows}
+
+
+def test_a_file_of_before_int8_accuracies_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with TableStore(path, ABOUT) as store:
+        store.add_trainings(ROWS)
+        store._db.execute("DROP TABLE quantised")
+        store._db.commit()
+    with TableStore.reading(path) as old:
+        assert [row.int8_accuracy for row in old.trainings()] == [None] * len(ROWS)
+    with TableStore(path, ABOUT) as store:
+        store.add_trainings([Training((5, 382), 0, "spread", (0.5,), 0.5, 1.0, 0.375)])
+        assert [row.int8_accuracy for row in store.trainings()][-1] == 0.375
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ FIRST, SECOND, FAILED = (4, 4, 4, 382), (12, 1, 300, 36, 382), (7, 7, 7, 382)
 
 def _training(tokens: tuple[int, ...], seed: int, hits: tuple[int, ...]) -> Training:
     curve = tuple(count / IMAGES[0] for count in hits)
-    return Training(tokens, seed, "spread" if seed else "uniform-length", curve, 321 / 360, 1.25)
+    int8 = 319 / 360 if seed else None
+    origin = "spread" if seed else "uniform-length"
+    return Training(tokens, seed, origin, curve, 321 / 360, 1.25, int8)
 
 
 @pytest.fixture
