@@ -76,7 +76,7 @@ class EvaluationStopped(EmNASError, RuntimeError):
         results: For each architecture of the batch its result, or None where there is none yet.
     """
 
-    def __init__(self, message: str, results: Sequence[Any]) -> None:
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.message, self.results = message, list(results)
 

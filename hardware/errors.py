@@ -47,6 +47,6 @@ class FarmStopped(DeviceError):
         answers: For each network what was measured until then, or None.
     """
 
-    def __init__(self, message: str, answers: Sequence[object]) -> None:
+    def __init__(self, message: str, answers: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.answers = answers

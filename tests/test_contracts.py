@@ -25,9 +25,11 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "host": [{}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
+    "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies
 }
 CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
 NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor", "emulated": "serial"}
+NEEDS["boards"] = "ai_edge_litert"
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
@@ -51,7 +53,10 @@ def _networks(problem: Problem, count: int) -> list[Architecture]:
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_evaluator(name: str, options: dict[str, Any]) -> None:  # E10
+def test_evaluator(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:  # E10
+    monkeypatch.setenv("EMNAS_DEVICES", "host")
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"needs {NEEDS[name]}")
     if name == "emulated":

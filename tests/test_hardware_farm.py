@@ -276,12 +276,16 @@ def test_two_emulated_boards_count_what_one_does() -> None:  # E10
     counts = []
     for boards in (1, 2):
         evaluator = EmulatedEvaluator(problem.task, boards=boards)
-        results = evaluator.evaluate(batch)
-        counts.append([r.instructions for r in results if isinstance(r, Measurement)])
-        devices = {reading.device for reading in evaluator.readings.values()}
-        assert len(devices) == boards
+        for _ in range(20):  # the second board may come up only when all is measured
+            results = evaluator.evaluate(batch)
+            counts.append([r.instructions for r in results if isinstance(r, Measurement)])
+            if len({reading.device for reading in evaluator.readings.values()}) == boards:
+                break
+        else:
+            pytest.fail("one board never measured anything")
         evaluator.close()
-    np.testing.assert_allclose(*counts, rtol=0, atol=80)
+    for other in counts[1:]:
+        np.testing.assert_allclose(other, counts[0], rtol=0, atol=80)
 
 
 # --------------------------------------------------------------------------------- naming devices

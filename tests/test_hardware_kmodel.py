@@ -190,5 +190,7 @@ def test_a_deployment_brings_the_formats_that_are_asked_for(
     assert made.file("kmodel")[:4] == KMDL
     assert set(made.files) == {"kmodel", "uint8", "float32"}
     assert set(small_deployment(("uint8",)).files) == {"uint8"}
-    with pytest.raises(ModelFileError, match="no format 'onnx', only flat, float32, uint8, kmodel"):
+    with pytest.raises(
+        ModelFileError, match="no format 'onnx', only flat, flat-small, float32, uint8, kmodel"
+    ):
         deploy(graph, weights, images, ("onnx",))
