@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -275,15 +276,14 @@ def test_two_emulated_boards_count_what_one_does() -> None:  # E10
     batch = [problem.space.sample(rng, problem.task, problem.budgets) for _ in range(6)]
     counts = []
     for boards in (1, 2):
-        evaluator = EmulatedEvaluator(problem.task, boards=boards)
-        for _ in range(20):  # the second board may come up only when all is measured
-            results = evaluator.evaluate(batch)
-            counts.append([r.instructions for r in results if isinstance(r, Measurement)])
-            if len({reading.device for reading in evaluator.readings.values()}) == boards:
-                break
-        else:
-            pytest.fail("one board never measured anything")
-        evaluator.close()
+        with closing(EmulatedEvaluator(problem.task, boards=boards)) as evaluator:
+            for _ in range(20):  # the second board may come up only when all is measured
+                results = evaluator.evaluate(batch)
+                counts.append([r.instructions for r in results if isinstance(r, Measurement)])
+                if len({reading.device for reading in evaluator.readings.values()}) == boards:
+                    break
+            else:
+                pytest.fail("one board never measured anything")
     for other in counts[1:]:
         np.testing.assert_allclose(other, counts[0], rtol=0, atol=80)
 
