@@ -16,8 +16,10 @@ from outside_programs import needs_file, needs_program
 
 FIRMWARE = "/usr/share/firmware-microbit-micropython/firmware.hex"
 MACHINE = ["qemu-system-arm", "-M", "microbit", "-nographic", "-monitor", "none"]
+MACHINE += ["-icount", "shift=3"]  # without, its clock sometimes goes backwards
 MACHINE += ["-serial", "stdio", "-device", f"loader,file={FIRMWARE}"]
 BLOCK = 16  # bytes
+PAUSE = 0.0005  # seconds
 
 # The KPU's functions, errors and limit of five networks; its work is a loop. What it should do
 # stands in the kmodel behind the version, 8 bytes.
@@ -102,8 +104,8 @@ class Microbit(FaultyLine):
         for start in range(0, len(data), BLOCK):
             super()._pass_on(target, data[start : start + BLOCK])
             while _waiting(target) and not self._stop.is_set():
-                time.sleep(0.0002)
-            time.sleep(0.0002)
+                time.sleep(PAUSE)
+            time.sleep(PAUSE)
 
     def kill(self) -> None:
         """Ends the board at once, and its end of the line with it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import struct
 import subprocess
 import sys
+import threading
 import time
 import tty
 import zlib
@@ -195,6 +197,31 @@ def test_a_mebibyte_arrives_whole(program: list[str], faults: Faults) -> None:
         assert remote.download(MODEL, 1 << 20) == data
         assert sum(line.count.values()) >= 300
         assert session.retries >= 100
+
+
+def test_what_a_slow_line_takes_is_not_sent_twice() -> None:
+    """The other end reads nothing for longer than one attempt to write takes, ten times over."""
+    near, far = os.openpty()
+    tty.setraw(near)
+    tty.setraw(far)
+    data, arrived = _bytes(32_000), bytearray()
+
+    def read() -> None:
+        while len(arrived) < len(data):
+            if select.select([near], [], [], 5)[0]:
+                arrived.extend(os.read(near, 3200))
+                time.sleep(0.12)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with Port(os.ttyname(far)) as port:
+            port.write(data, Deadline(30))
+            reader.join()
+        assert bytes(arrived) == data
+    finally:
+        os.close(near)
+        os.close(far)
 
 
 def test_a_line_that_stands_still_is_a_timeout_and_then_goes_on(line: FaultyLine) -> None:

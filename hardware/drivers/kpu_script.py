@@ -18,7 +18,7 @@ from hardware.errors import ProtocolError
 from hardware.program import Array
 
 LEVELS = 256  # of an input: the KPU takes 8 bits
-FLOATS = 32  # a line of code
+FLOATS = 16  # a line of code
 NUMBER = r"-?\d{1,9}"
 MEMORY = re.compile(rf"^EMNAS memory (\w+) ({NUMBER})\r?$|^#{{3}}(.{{1,80}})$", re.MULTILINE)
 TICKS = re.compile(rf"^EMNAS ticks \[({NUMBER}(?:, {NUMBER})*)\]\r?$", re.MULTILINE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import select
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,19 +115,37 @@ class Port:
             DeviceLost: If the connection broke.
             DeviceTimeout: If the other end takes no more.
         """
-        timeout = load("serial").SerialTimeoutException
         sent = 0
         while sent < len(data):
             try:
-                sent += self._line.write(data[sent : sent + 64]) or 0
-            except timeout as error:
-                if deadline.over:
-                    raise DeviceTimeout(
-                        f"{self.url} took {sent} of {len(data)} bytes in {deadline.seconds:g} s"
-                    ) from error
+                some = self._write_some(data[sent : sent + 64])
             except self._failures as error:
                 raise DeviceLost(f"{self.url}: the connection broke ({error})") from error
+            sent += some
+            if not some and deadline.over:
+                raise DeviceTimeout(
+                    f"{self.url} took {sent} of {len(data)} bytes in {deadline.seconds:g} s"
+                )
         self._note(">", data)
+
+    def _write_some(self, data: bytes) -> int:
+        """Sends what the line takes now; returns how many bytes.
+
+        Not by pyserial where there is a file to write to: on a full or slow line its ``write``
+        says timeout of bytes that it has sent, and they would be sent twice.
+        """
+        try:
+            file = self._line.fileno()
+        except (AttributeError, io.UnsupportedOperation):  # Windows, RFC 2217
+            try:
+                return self._line.write(data) or 0
+            except load("serial").SerialTimeoutException:
+                return 0
+        _, ready, _ = select.select([], [file], [], SLICE)
+        try:
+            return os.write(file, data) if ready else 0
+        except BlockingIOError:
+            return 0
 
     def drain(self, quiet: float = 0.1, most: float = 2.0) -> bytes:
         """Reads until nothing has come for a while: banners, and answers to who asked before."""
