@@ -20,6 +20,8 @@ from emnas_gym.evaluator import Evaluator
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.registry import resolve
+from hardware.host import HostEvaluator
+from hardware.timing import Protocol
 
 PROXIES = {  # name → evaluator, the field of its measurement, the device that it is asked about
     "macs": ("analytic", "macs", "stm32f446re"),
@@ -29,6 +31,8 @@ PROXIES = {  # name → evaluator, the field of its measurement, the device that
     "ethos-u55-128 cycles": ("npu", "npu_cycles", "ethos-u55-128"),
     "host time": ("host", "latency_ms", "host"),
 }
+
+HOST = Protocol(rounds=200, processes=3, model_seconds=20.0)  # in turns; the fastest process counts
 
 
 def agreement(networks: int, seed: int, advance: Callable[[str], None]) -> dict[str, Any]:
@@ -82,7 +86,11 @@ def _repeat_difference(first: list[float], second: list[float]) -> dict[str, flo
 def _column(name: str, networks: list[Architecture]) -> list[float]:
     kind, field, device = PROXIES[name]
     problem = Problem.make(device=device)
-    evaluator: Evaluator = resolve("evaluator", kind).for_problem(problem)
+    evaluator: Evaluator = (
+        HostEvaluator(problem.task, protocol=HOST)
+        if kind == "host"
+        else resolve("evaluator", kind).for_problem(problem)
+    )
     try:
         results = evaluator.evaluate(networks)
     finally:
