@@ -247,15 +247,16 @@ class Farm:
         with self._lock:
             if self._scout is member:
                 self._scout = None
-        log.warning("%s failed: %s", member.name, error)
+        log.info("%s failed: %s", member.name, error)
         if member.in_a_row < self.patience.failures:
             return
         if member.rests >= self.patience.rests:
             member.state = "given up"
-            log.warning("%s is given up", member.name)
+            log.warning("%s is given up: %s", member.name, error)
             return
-        member.state = "resting"
-        job.rest(self.patience.rest_seconds * 2.0**member.rests)
+        member.state, seconds = "resting", self.patience.rest_seconds * 2.0**member.rests
+        log.warning("%s is set aside for %g s: %s", member.name, seconds, error)
+        job.rest(seconds)
         member.state = "ready"
         member.rests += 1
         member.in_a_row = self.patience.failures - 1  # one more failure sets it aside again

@@ -17,7 +17,7 @@ from hardware.collect import collect_table
 from hardware.deployment import Deployment, deploy, deploy_file
 from hardware.drivers.spec import DeviceSpec, parse_options, read_farm
 from hardware.errors import DeviceError
-from hardware.farm import Farm
+from hardware.farm import Farm, Patience
 from hardware.model_commands import Space, TaskName, Tokens, Weights, network_of
 from hardware.npu_configs import CONFIGS
 from hardware.random_weights import random_images, random_weights
@@ -76,7 +76,8 @@ def measure_command(
         raise typer.BadParameter("give either --file or --tokens, or --samples")
     host = {"rounds": rounds, "processes": processes} | ({"float32": True} if float32 else {})
     specs = read_farm(farm) if farm else _specs(on or ["host"], parse_options(option or []), host)
-    measured_on = Farm(specs, Repeats(repeats, warm_up, seconds))
+    patience = Patience() if samples else Patience(rests=0)  # somebody waits for one network
+    measured_on = Farm(specs, Repeats(repeats, warm_up, seconds), patience)
     try:
         if samples:
             the_space = load_space(space)

@@ -116,6 +116,7 @@ def test_measure_asks_the_npu_compiler(run: Run, tmp_path: Path) -> None:
         (["measure", "--tokens", TOKENS, "--on", "emulated:cortex-m5"], "did you mean cortex-m"),
         (["measure", "--tokens", TOKENS, "--set", "thread=2"], "did you mean threads"),
         (["measure", "--tokens", TOKENS, "--set", "threads"], "options are key=value"),
+        (["measure", "--tokens", TOKENS, "--on", "framed:/no/port"], "/no/port cannot be opened"),
         (["measure", "--tokens", TOKENS, "--farm", "/no/where.toml"], "cannot be read as TOML"),
     ],
 )
