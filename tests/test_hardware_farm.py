@@ -271,7 +271,7 @@ def test_boards_are_named_by_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_two_emulated_boards_count_what_one_does() -> None:  # E10
     needs_program("qemu-system-arm")
     pytest.importorskip("serial", reason="needs the package pyserial")
-    problem = Problem.make(budgets={"ram_bytes": 8192, "flash_bytes": 32768, "macs": 400_000})
+    problem = Problem.make(budgets={"ram_bytes": 8192, "flash_bytes": 32768, "macs": 50_000})
     rng = np.random.default_rng(2)
     batch = [problem.space.sample(rng, problem.task, problem.budgets) for _ in range(6)]
     counts = []
