@@ -64,6 +64,7 @@ class Finding:
     rows: list[Row]
     distinct: int
     seconds: float
+    remarks: list[str] = field(default_factory=list)
 
 
 def run_search(setup: Setup, options: SearchOptions, console: Console) -> dict[str, Any]:
@@ -126,11 +127,12 @@ def search(setup: Setup, agent: Agent, options: SearchOptions, name: str, watch:
         agent.search(setup.problem, ledger, options.seed)
     finally:
         watch.close()
+        remarks = ledger.remarks()
         ledger.close()
     if not any(isinstance(row.result, Measurement) for row in ledger.rows):
         reason = next((str(row.result) for row in ledger.rows), "no network was finished")
         raise EvaluationError(f"{agent.name} measured no network: {reason}")
-    return Finding(ledger.rows, ledger.distinct, time.perf_counter() - start)
+    return Finding(ledger.rows, ledger.distinct, time.perf_counter() - start, remarks)
 
 
 def _summary(
@@ -162,7 +164,7 @@ def _summary(
         ],
         "export": None,
         "random_verified": None,
-        "notes": list(setup.data.notes) if setup.data is not None else [],
+        "notes": [*(setup.data.notes if setup.data is not None else []), *found.remarks],
     }
 
 

@@ -116,6 +116,10 @@ class Evaluator(ABC):
     def count_step(self, invalid: bool) -> None:  # noqa: B027
         """Told by an environment of each step, and whether its token was illegal."""
 
+    def remarks(self) -> list[str]:
+        """What readers of its results should know, such as which devices failed."""
+        return []
+
     def close(self) -> None:  # noqa: B027
         """Releases processes and ports."""
 
@@ -145,6 +149,10 @@ class EvaluatorStack(Evaluator):
         if stopped is not None:
             raise EvaluationStopped(stopped.message, rows) from stopped
         return [row for row in rows if row is not None]
+
+    def remarks(self) -> list[str]:
+        """The remarks of every part."""
+        return [remark for part in self.parts for remark in part.remarks()]
 
     def close(self) -> None:
         """Closes every part."""

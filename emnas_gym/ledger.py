@@ -196,6 +196,10 @@ class Ledger(Evaluator):
         makers = [lambda: self.env(**keywords) for _ in range(count)]
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
+    def remarks(self) -> list[str]:
+        """The remarks of the evaluator."""
+        return self.evaluator.remarks()
+
     def close(self) -> None:
         """Closes the history and the evaluator."""
         self.history.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -135,6 +135,17 @@ class BoardEvaluator(Evaluator):
             reading.provenance, latency_ms=reading.latency_ms, energy_mj=energy, seconds=seconds
         )
 
+    def remarks(self) -> list[str]:
+        """What each device has done, and what became of those that failed."""
+        return [_remark(row) for row in self.farm.report()]
+
     def close(self) -> None:
         """Closes the devices; the next batch opens them again."""
         self.farm.close()
+
+
+def _remark(row: Mapping[str, str | int | float]) -> str:
+    told = f"{row['device']}: {row['measured']} networks measured"
+    if row["failures"]:
+        told += f"; failures: {row['failures']} (now {row['state']}; the last: {row['last_error']})"
+    return told

@@ -242,6 +242,17 @@ def Counter_of(script: Script) -> int:
     return sum(script.asked.values())
 
 
+def test_what_became_of_the_devices_is_told(tmp_path: Path) -> None:
+    problem = Problem.make()
+    rng = np.random.default_rng(0)
+    farm = farm_of(Script(before=fails(DeviceLost("unplugged"), times(1))))
+    stack = make_evaluator(["surrogate", BoardEvaluator(problem.task, farm)], problem)
+    ledger = Ledger(stack, problem, 3)
+    ledger.evaluate([problem.space.sample(rng, problem.task) for _ in range(3)])
+    (remark,) = ledger.remarks()
+    assert remark.endswith("d0: 3 networks measured; failures: 1 (now ready; the last: unplugged)")
+
+
 def test_energy_is_power_times_time() -> None:  # E4
     problem = Problem.make()
     network = problem.space.sample(np.random.default_rng(1), problem.task)
