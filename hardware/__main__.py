@@ -1,4 +1,4 @@
-"""``python -m hardware``: devices, export, measure, doctor."""
+"""``python -m hardware``: devices, measure, export, serve, doctor."""
 
 from __future__ import annotations
 
@@ -15,4 +15,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"the commands need the package {missing.name}: pip install 'emnas-gym[report]'")
 
 if __name__ == "__main__":
-    run_door(partial(app, prog_name="python -m hardware"))
+    run_door(
+        partial(app, prog_name="python -m hardware"),
+        "A table of --samples keeps what was measured: the same command goes on.",
+    )
