@@ -11,6 +11,7 @@ from hardware.errors import DeviceError, DeviceRefused
 from hardware.reading import Reading, Repeats
 
 Answer = Reading | DeviceError
+FOREIGN_STEPS = 16  # of the output: kernels that are not ours round otherwise
 
 
 class Driver(ABC):

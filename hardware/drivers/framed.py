@@ -8,15 +8,13 @@ from typing import ClassVar
 
 from emnas_gym.errors import UnknownName
 from hardware.deployment import Deployment
-from hardware.drivers.base import Driver
+from hardware.drivers.base import FOREIGN_STEPS, Driver
 from hardware.emulator import BOARDS, Emulator
 from hardware.errors import ProtocolError
 from hardware.link.port import Deadline, Port
 from hardware.link.remote import INPUT, MODEL, MOST_REPEATS, OUTPUT, TFLITE, Remote
 from hardware.link.session import Session
 from hardware.reading import Reading, Repeats
-
-FOREIGN_STEPS = 16  # of 256 that another implementation of the kernels may differ by
 
 
 class FramedDriver(Driver):

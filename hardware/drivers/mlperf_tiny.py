@@ -13,16 +13,13 @@ import numpy as np
 from emnas_gym.errors import UnknownName
 from emnas_gym.measurement import PROVENANCES
 from hardware.deployment import Deployment
-from hardware.drivers.base import Driver
+from hardware.drivers.base import FOREIGN_STEPS, Driver
 from hardware.drivers.flash_command import FlashCommand
 from hardware.drivers.mlperf_protocol import Dialogue, Inference
 from hardware.errors import DeviceError, ProtocolError
 from hardware.link.port import Deadline, Port
 from hardware.reading import Reading, Repeats
 
-MOST_STEPS = (
-    16  # of the output: kernels of other makers round otherwise, three decimals are printed
-)
 TIMED_US = 100_000  # of one timed call; a clock of whole milliseconds is then right to 1 %
 COARSE_US = 1000  # the shortest time from which the number of runs of a call is reckoned
 MOST_RUNS = 10_000  # of one call
@@ -184,6 +181,6 @@ def _difference(calls: Sequence[Inference], deployment: Deployment) -> int:
             raise ProtocolError(f"{ADVICE} ({len(call.results)} results, not {len(expected)})")
         given = np.array(call.results) / output.scale
         worst = max(worst, float(np.abs(given - expected).max()))
-    if worst > MOST_STEPS:
+    if worst > FOREIGN_STEPS:
         raise ProtocolError(f"{ADVICE} (its results are {worst:.0f} steps of the output off)")
     return round(worst)
