@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import tty
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -47,6 +48,8 @@ class FaultyLine:
     Attributes:
         path: Where the host opens its port.
         count: Faults so far, by name.
+        before: Told what the host sent before the device gets it, so that what it then does to
+            the line is done before the device can answer.
     """
 
     def __init__(self, program: list[str], faults: Faults | None = None) -> None:
@@ -62,6 +65,7 @@ class FaultyLine:
         self.count = dict.fromkeys(("drop", "flip", "double", "delay"), 0)
         self._random = random.Random(self.faults.seed)
         self.stalled = False
+        self.before: Callable[[bytes], None] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._pump, daemon=True)
         self._thread.start()
@@ -81,6 +85,8 @@ class FaultyLine:
                     data = os.read(source, 512)
                     if not data:
                         return
+                    if source == self._host and self.before is not None:
+                        self.before(data)
                     self._pass_on(ways[source], self._spoil(data))
                 except OSError:
                     return
@@ -114,7 +120,8 @@ class FaultyLine:
     def unplug(self) -> None:
         """Closes the host's end, as a cable that is pulled."""
         self._stop.set()
-        self._thread.join()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
         os.close(self._host)
         os.close(self._far)
         self._host = self._far = -1

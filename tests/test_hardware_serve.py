@@ -280,16 +280,15 @@ def test_at_every_state_of_the_protocol(
             Remote(Session(port), seconds=20)  # it takes a second to start
         watched, done = Unpacker(), False
 
-        def watch(direction: str, data: bytes) -> None:
+        def watch(data: bytes) -> None:
             nonlocal done
-            asked = watched.feed(data) if direction == ">" else []
-            if not done and any(frame.kind == kind for frame in asked):
+            if not done and any(frame.kind == kind for frame in watched.feed(data)):
                 done = True
                 line.stalled = happens == "silent"
                 if happens == "unplugged":
                     line.unplug()
 
-        port._transcript = watch
+        line.before = watch
         with pytest.raises(DeviceLost if happens == "unplugged" else DeviceTimeout):
             driver_on(port).measure(small_deployment(), short)
         assert done
