@@ -15,7 +15,7 @@ from emnas_gym.door import run_door
 from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
 from predictors.cli_fit import register
-from predictors.collect import collect, draw, jobs
+from predictors.collect import collect, draw, enumerated, jobs
 from predictors.collect_costs import collect_costs
 from predictors.datasets import load
 from predictors.store import TableStore, Training
@@ -56,15 +56,24 @@ def collect_command(
         list[str] | None,
         typer.Option(help="Measure costs too: host, ethos-u55-128; can be repeated."),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Train every network of a small space, not a sample.")
+    ] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="Trainings of every network; five of some if none.", min=1)
+    ] = None,
+    max_macs: Annotated[
+        int | None, typer.Option(help="Draw only networks of at most so many MACs.", min=1)
+    ] = None,
     anew: Annotated[
         bool, typer.Option("--anew", help="Do not begin from the committed table.")
     ] = False,
 ) -> None:
     """Draws networks, really trains them, and stores one row a training.
 
-    Interrupt it as you like, even with kill -9: the same command goes on. Every thirteenth network
-    is trained with five seeds, so that the noise is known. Latency on this machine wants the
-    machine for itself: measure it last, with nothing else running.
+    Interrupt it as you like, even with kill -9: the same command goes on. One network in ten is
+    trained with five seeds, so that the noise is known, unless --seeds says how many. Latency on
+    this machine wants the machine for itself: measure it last, with nothing else running.
     """
     chosen, data, recipe = load_space(space), load(task), Recipe(epochs=epochs)
     about = {
@@ -72,7 +81,10 @@ def collect_command(
         "task": data.task.name,
         "recipe": json.dumps(recipe.to_json()),
     }
-    todo = list(jobs(draw(chosen, data.task, limit, seed)))
+    networks = (
+        enumerated(chosen, data.task) if whole else draw(chosen, data.task, limit, seed, max_macs)
+    )
+    todo = list(jobs(networks, seeds))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,14 +102,14 @@ def collect_command(
             progress.advance(bar)
 
         collect(chosen, data, task, recipe, todo, store, workers or os.cpu_count() or 1, advance)
-        networks = list(dict.fromkeys(row.tokens for row in store.trainings()))
+        trained = list(dict.fromkeys(row.tokens for row in store.trainings()))
         for device in costs or []:
-            cost_bar = progress.add_task(f"costs on {device}", total=len(networks))
+            cost_bar = progress.add_task(f"costs on {device}", total=len(trained))
             collect_costs(
                 chosen,
                 data.task,
                 device,
-                networks,
+                trained,
                 store,
                 lambda count, bar=cost_bar: progress.advance(bar, count),  # type: ignore[misc]
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym import costs
+from emnas_gym.budgets import Budgets
 from emnas_gym.errors import EvaluationError
 from emnas_gym.graph import LayerGraph
 from emnas_gym.space import SearchSpace, sample_tokens
@@ -21,7 +22,7 @@ from predictors.store import TableStore, Tokens, Training
 from predictors.training import Recipe, train
 from predictors.workers import ended_on_error, make_pool
 
-REPEATED = 13  # every thirteenth network is trained with five seeds, for the noise floor
+REPEATED, MORE = 13, 40  # every 13th network, and the last of each 40, is trained with five seeds
 SEEDS = 5
 EXHAUSTED = 2000  # repeats in a row after which a small space counts as drawn
 SPREAD = 4  # of so many candidates, every fourth network is the one of rarest cost
@@ -34,7 +35,7 @@ class Job:
     Attributes:
         tokens: Token ids with the end token.
         seed: Seed of the training.
-        origin: ``"uniform-length"`` or ``"spread"``.
+        origin: ``"uniform-length"``, ``"spread"`` or ``"enumerated"``.
     """
 
     tokens: Tokens
@@ -42,7 +43,9 @@ class Job:
     origin: str
 
 
-def draw(space: SearchSpace, task: Task, count: int, seed: int) -> list[tuple[Tokens, str]]:
+def draw(
+    space: SearchSpace, task: Task, count: int, seed: int, max_macs: int | None = None
+) -> list[tuple[Tokens, str]]:
     """Draws distinct networks, always the same ones in the same order.
 
     Every fourth is chosen from four candidates so that the logarithm of its MACs falls where the
@@ -53,9 +56,13 @@ def draw(space: SearchSpace, task: Task, count: int, seed: int) -> list[tuple[To
         task: What they are for.
         count: Number of networks; fewer are drawn from a space that has no more.
         seed: Decides the draw; a larger count begins with the networks of a smaller one.
+        max_macs: Only networks of at most so many multiply-accumulates.
+
+    Raises:
+        InfeasibleBudgets: If no network has so few.
     """
     rng = np.random.default_rng(seed)
-    table = space.automaton(task)
+    table = space.automaton(task, Budgets(macs=max_macs))
     drawn: dict[Tokens, tuple[Tokens, str]] = {}
     filled = np.zeros(40)
     repeats = 0  # in a row
@@ -78,10 +85,31 @@ def _cost_bin(space: SearchSpace, task: Task, tokens: Tokens, bins: int) -> int:
     return min(int(4 * np.log10(max(macs, 1))), bins - 1)
 
 
-def jobs(networks: Iterable[tuple[Tokens, str]]) -> Iterator[Job]:
-    """The trainings of a table, repeats spread evenly so that an early end has its share."""
+def enumerated(space: SearchSpace, task: Task) -> list[tuple[Tokens, str]]:
+    """Every distinct network of a small space, in the order of its tokens.
+
+    Raises:
+        InfeasibleBudgets: If the space has over a million sequences.
+    """
+    first = {space.canonical_tokens(a.tokens): a.tokens for a in space.enumerate(task)}
+    return [(tokens, "enumerated") for tokens in first.values()]
+
+
+def jobs(networks: Sequence[tuple[Tokens, str]], seeds: int | None = None) -> Iterator[Job]:
+    """The trainings of a table, repeats spread evenly so that an early end has its share.
+
+    Args:
+        networks: Tokens and origin of distinct networks.
+        seeds: Trainings of every network, a seed after the other; some networks with five and
+            the others with one if None, so that the noise is known.
+    """
+    if seeds is not None:
+        for seed in range(seeds):
+            yield from (Job(tokens, seed, origin) for tokens, origin in networks)
+        return
     for i, (tokens, origin) in enumerate(networks):
-        for seed in range(SEEDS if i % REPEATED == 0 else 1):
+        repeated = i % REPEATED == 0 or i % MORE == MORE - 1
+        for seed in range(SEEDS if repeated else 1):
             yield Job(tokens, seed, origin)
 
 

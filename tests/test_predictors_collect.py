@@ -23,7 +23,7 @@ from emnas_gym import costs
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS
 from predictors.cli import main
-from predictors.collect import REPEATED, SEEDS, Job, collect, draw, jobs
+from predictors.collect import SEEDS, Job, collect, draw, enumerated, jobs
 from predictors.datasets import digits
 from predictors.store import TableStore, Training
 from predictors.training import Recipe, train
@@ -63,14 +63,33 @@ def test_a_space_with_fewer_networks_is_drawn_whole(monkeypatch: pytest.MonkeyPa
     assert sorted(drawn) == sorted(every)
 
 
-def test_every_thirteenth_is_trained_with_five_seeds() -> None:
-    networks = [((i, 9), "spread") for i in range(40)]
+def test_one_in_ten_is_trained_with_five_seeds() -> None:
+    networks = [((i, 9), "spread") for i in range(10_000)]
     todo = list(jobs(networks))
     seeds = Counter(job.tokens[0] for job in todo)
-    assert {i for i, n in seeds.items() if n == SEEDS} == {0, 13, 26, 39}
-    assert len(todo) == 40 + 4 * (SEEDS - 1)
-    assert todo[:6] == [Job((0, 9), s, "spread") for s in range(5)] + [Job((1, 9), 0, "spread")]
-    assert REPEATED == 13
+    often = sorted(i for i, n in seeds.items() if n == SEEDS)
+    assert often[:6] == [0, 13, 26, 39, 52, 65]
+    assert len(often) == 1000
+    assert len(todo) == 10_000 + 1000 * (SEEDS - 1)
+    assert todo[:5] == [Job((0, 9), seed, "spread") for seed in range(5)]
+
+
+def test_a_small_space_is_trained_whole_a_seed_after_the_other() -> None:  # B1: known optimum
+    small = replace(TINY, max_layers=3)
+    networks = enumerated(small, DIGITS)
+    canonical = [small.canonical_tokens(tokens) for tokens, _ in networks]
+    every = {small.canonical_tokens(a.tokens) for a in small.enumerate(DIGITS)}
+    assert len(canonical) == len(set(canonical)) == len(every)
+    todo = list(jobs(networks, 3))
+    assert [job.seed for job in todo] == [seed for seed in range(3) for _ in networks]
+    assert {job.tokens for job in todo if job.seed == 2} == {tokens for tokens, _ in networks}
+
+
+def test_only_networks_of_few_macs_are_drawn(space: SearchSpace) -> None:
+    networks = draw(space, DIGITS, 40, seed=0, max_macs=20_000)
+    macs = [costs.macs(space.build(tokens, DIGITS)) for tokens, _ in networks]
+    assert max(macs) <= 20_000
+    assert len(networks) == 40
 
 
 def test_failures_are_stored_and_not_tried_again(tmp_path: Path) -> None:
