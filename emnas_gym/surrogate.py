@@ -18,8 +18,10 @@ from emnas_gym.errors import DomainError, EvaluationError, ShapeError, Surrogate
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.features import layer_table, network_features
 from emnas_gym.graph import Shape
-from emnas_gym.layer_costs import AdditiveCosts
 from emnas_gym.measurement import Measurement
+from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.ensemble import Ensemble
+from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import (
     Surrogate,
@@ -28,8 +30,6 @@ from emnas_gym.surrogate_file import (
     surrogate_name,
     surrogate_names,
 )
-from emnas_gym.surrogate_models import Ensemble
-from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 from emnas_gym.tasks import Task
 
 DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not

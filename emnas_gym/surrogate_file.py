@@ -20,9 +20,9 @@ import numpy as np
 
 from emnas_gym import features
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.layer_costs import AdditiveCosts
-from emnas_gym.surrogate_models import Ensemble
-from emnas_gym.surrogate_recurrent import RecurrentEnsemble
+from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.ensemble import Ensemble
+from emnas_gym.models.recurrent import RecurrentEnsemble
 
 FORMAT = 1
 FIELDS = ("accuracy", "latency_ms", "feasible")

@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, clone
 
 from emnas_gym.features import layer_table, network_features
 from emnas_gym.grammar import Grammar
+from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.surrogate_file import Predictor
-from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 from emnas_gym.tasks import Task
 from predictors.choice import FitPredict, choose
-from predictors.estimators import EnsembleRegressor
-from predictors.recurrent import RecurrentRegressor
+from predictors.estimators.ensemble import EnsembleRegressor
+from predictors.estimators.recurrent import RecurrentRegressor
 from predictors.splits import Indices
 from predictors.store import Tokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.layer_costs import AdditiveCosts
+from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Predictor, Surrogate
 from emnas_gym.tasks import GRASP

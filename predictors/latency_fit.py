@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from emnas_gym.grammar import Grammar
-from emnas_gym.layer_costs import AdditiveCosts, Terms, network_terms
+from emnas_gym.models.additive import AdditiveCosts, Terms, network_terms
 from emnas_gym.surrogate_file import Model
 from emnas_gym.tasks import Task
 from predictors.accuracy_fit import layers_of, predict
-from predictors.additive import AdditiveRegressor
 from predictors.choice import FitPredict, choose
-from predictors.recurrent import RecurrentRegressor
+from predictors.estimators.additive import AdditiveRegressor
+from predictors.estimators.recurrent import RecurrentRegressor
 from predictors.splits import Indices
 from predictors.store import Tokens
 

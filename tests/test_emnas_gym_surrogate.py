@@ -10,6 +10,8 @@ import pytest
 
 from emnas_gym.errors import DomainError, EvaluationError, SurrogateFileError
 from emnas_gym.measurement import Measurement
+from emnas_gym.models.ensemble import Ensemble
+from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator
 from emnas_gym.space import SearchSpace
@@ -21,8 +23,6 @@ from emnas_gym.surrogate_file import (
     surrogate_names,
     write_surrogate,
 )
-from emnas_gym.surrogate_models import Ensemble
-from emnas_gym.surrogate_recurrent import RecurrentEnsemble
 from emnas_gym.tasks import Task
 
 K210 = {"task": "grasp", "device": "sipeed-maix-bit"}

@@ -5,11 +5,11 @@ import pytest
 from sklearn.base import clone
 
 from emnas_gym import costs
-from emnas_gym.layer_costs import CONSTANT, DETAILS, AdditiveCosts, layer_terms, network_terms
+from emnas_gym.models.additive import CONSTANT, DETAILS, AdditiveCosts, layer_terms, network_terms
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import DIGITS, GRASP
 from predictors import latency_fit
-from predictors.additive import AdditiveRegressor
+from predictors.estimators.additive import AdditiveRegressor
 from predictors.latency_fit import fit_latency, fit_relative_latency, predict_latency
 
 TRUE = {

@@ -7,12 +7,12 @@ from scipy.stats import kendalltau
 from sklearn.base import clone
 
 from emnas_gym.features import LAYER, layer_table, lengths_of, network_features
+from emnas_gym.models.ensemble import link, unlink
 from emnas_gym.space import SearchSpace
-from emnas_gym.surrogate_models import link, unlink
 from emnas_gym.tasks import DIGITS
 from predictors.accuracy_fit import fit_accuracy, log_loss, predict
-from predictors.estimators import EnsembleRegressor
-from predictors.recurrent import RecurrentRegressor, _Member
+from predictors.estimators.ensemble import EnsembleRegressor
+from predictors.estimators.recurrent import RecurrentRegressor, _Member
 
 Data = tuple[np.ndarray, np.ndarray]
 SMALL = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.surrogate_models import Array, averaged, check_shape, checked
+from emnas_gym.models.ensemble import Array, averaged, check_shape, checked
 
 CHUNK = 256  # networks at a time, so that intermediate values stay in the cache
 
@@ -32,7 +32,7 @@ class RecurrentEnsemble:
         between_bias: (members, 1, H).
         out: From the hidden layer to the output, (members, H, 1).
         out_bias: (members, 1, 1).
-        link: Scale of the output, one of `emnas_gym.surrogate_models.LINKS`.
+        link: Scale of the output, one of `emnas_gym.models.ensemble.LINKS`.
     """
 
     centre: Array

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from torch import Tensor
 
-from emnas_gym.surrogate_models import Ensemble, link
+from emnas_gym.models.ensemble import Ensemble, link
 from predictors.training import one_thread
 
 Array = NDArray[np.float64]

@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from torch import Tensor, nn
 
 from emnas_gym.features import lengths_of
-from emnas_gym.surrogate_models import link
-from emnas_gym.surrogate_recurrent import RecurrentEnsemble
-from predictors.estimators import rounded
+from emnas_gym.models.ensemble import link
+from emnas_gym.models.recurrent import RecurrentEnsemble
+from predictors.estimators.ensemble import rounded
 from predictors.training import one_thread
 
 Array = NDArray[np.float64]

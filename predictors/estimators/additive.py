@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from emnas_gym.layer_costs import AdditiveCosts, Terms
+from emnas_gym.models.additive import AdditiveCosts, Terms
 
 Array = NDArray[np.float64]
 ROUNDS = 5  # of reweighting, after which costs hardly move
@@ -21,7 +21,7 @@ class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Non-negative least absolute deviations, by reweighted non-negative least squares.
 
     Args:
-        details: Details that the terms tell apart (`emnas_gym.layer_costs.DETAILS`).
+        details: Details that the terms tell apart (`emnas_gym.models.additive.DETAILS`).
         relative: Whether errors are relative to the value; absolute otherwise.
     """
 
@@ -33,7 +33,7 @@ class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Fits the costs.
 
         Args:
-            x: Terms of each network (`emnas_gym.layer_costs.network_terms`).
+            x: Terms of each network (`emnas_gym.models.additive.network_terms`).
             y: Measured values, shape (N,), above 0.
         """
         names = sorted({name for terms in x for name in terms})

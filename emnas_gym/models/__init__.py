@@ -1,0 +1,1 @@
+"""Fitted models in numpy: what surrogate files hold, and what estimators predict by."""
