@@ -54,7 +54,7 @@ def collect_command(
     seed: Annotated[int, typer.Option(help="Decides which networks are drawn.")] = 0,
     costs: Annotated[
         list[str] | None,
-        typer.Option(help="Measure costs too: host, ethos-u55-128; can be repeated."),
+        typer.Option(help="Measure costs too: host, ethos-u55-128, cortex-m4…; can be repeated."),
     ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Train every network of a small space, not a sample.")

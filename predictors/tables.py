@@ -24,7 +24,7 @@ from predictors.store import TableStore, Tokens, Training
 FORMAT = 1
 FOLDER = Path(__file__).parent / "tables"
 MAX_BYTES = 6 << 20
-FIELDS = ("latency_ms", "npu_cycles")
+FIELDS = ("latency_ms", "npu_cycles", "instructions")
 
 
 @dataclass(frozen=True)
@@ -178,19 +178,24 @@ def _token_array(networks: Sequence[Tokens]) -> NDArray[np.int16]:
 def _header(
     table: Table, index: dict[Tokens, int], images: tuple[int, int], command: str
 ) -> dict[str, Any]:
-    packages = ("numpy", "torch", "gymnasium", "ai-edge-litert", "ethos-u-vela")
     return {
         "format": FORMAT,
         "about": table.about,
         "command": command,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in packages},
+        **made_with(),
         "images": {"valid": images[0], "test": images[1]},
         "origins": sorted({row.origin for row in table.trainings}),
         "trainings": len(table.trainings),
         "networks": len(table.networks),
         "failures": [[index[tokens], *rest] for tokens, *rest in table.failures],
     }
+
+
+def made_with() -> dict[str, Any]:
+    """Versions of what a table is made with."""
+    packages = ("numpy", "torch", "gymnasium", "ai-edge-litert", "ethos-u-vela")
+    versions = {name: _version(name) for name in packages}
+    return {"python": platform.python_version(), "versions": versions}
 
 
 def _version(package: str) -> str | None:
