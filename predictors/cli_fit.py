@@ -18,6 +18,8 @@ from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
 from predictors.datasets import digits
+from predictors.report import ROWS, report_table
+from predictors.report import report as full_report
 from predictors.scales import digits_scales, write_scales
 from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
@@ -47,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command("fit")(fit)
     app.command("evaluate")(evaluate)
     app.command("report")(report)
+    app.command("table")(table)
 
 
 def pack(
@@ -118,13 +121,32 @@ def evaluate(as_json: AsJson = False) -> None:
 
 
 def report(
-    table: Annotated[
+    rows: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(ROWS)}; all if none is given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fits every estimator on its training rows, reads its test rows once, and shows both.
+
+    Each row stands beside the median, the original's own figure where it has one, what the noise
+    of the labels allows, and what was to be reached. Rows of other people's data need EMNAS_DATA.
+    """
+    with console.status("begins") as status:
+        found = full_report(rows or (), lambda name: status.update(f"fitting and testing {name}"))
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(report_table(found))
+
+
+def table(
+    file: Annotated[
         Path | None, typer.Argument(help="A packed table; the committed one if none is given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows what a packed table holds: networks, accuracies, label noise, costs, origin."""
-    _show(evaluation.describe_table(table), as_json, ("part", "figure", "value"))
+    _show(evaluation.describe_table(file), as_json, ("part", "figure", "value"))
 
 
 def _show(figures: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:

@@ -61,22 +61,22 @@ def test_evaluate_prints_one_object() -> None:
     assert line["leave_one_model_out_relative"] == devices()["stm32f446re"].latency_error
 
 
-def test_evaluate_and_report_as_tables() -> None:
-    for command, word in (("evaluate", "noise_floor"), ("report", "trainings")):
+def test_evaluate_and_table_as_tables() -> None:
+    for command, word in (("evaluate", "noise_floor"), ("table", "trainings")):
         result = runner.invoke(app, [command])
         assert result.exit_code == 0, result.output
         assert word in result.stdout
 
 
-def test_report_of_a_table_as_json() -> None:
-    result = runner.invoke(app, ["report", "--json"])
+def test_description_of_a_table_as_json() -> None:
+    result = runner.invoke(app, ["table", "--json"])
     figures = json.loads(result.stdout)
     assert figures["networks"] >= 1500
     assert figures["bytes"] < 6 << 20
     assert sum(figures["lengths"].values()) == figures["networks"]
     assert figures["share_at_chance"] < 0.15
     assert figures["made_by"]["about"]["recipe"]
-    missing = runner.invoke(app, ["report", "/nowhere.npz"])
+    missing = runner.invoke(app, ["table", "/nowhere.npz"])
     assert isinstance(missing.exception, StoreError)
 
 
