@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -78,6 +79,15 @@ class BenchTable:
 def shipped_bench() -> Path:
     """The table of the package."""
     return Path(str(resources.files("emnas_gym").joinpath("tables", "emnas-bench-8_digits.npz")))
+
+
+def is_bench(path: Path) -> bool:
+    """Whether a file looks like such a table, and not like another one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "valid_hits.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def write_bench(table: BenchTable, path: Path) -> None:

@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from emnas_gym.bench_file import is_bench, read_bench, shipped_bench, write_bench
 from emnas_gym.devices import devices
 from emnas_gym.door import print_json
-from emnas_gym.errors import UnknownName
+from emnas_gym.errors import StoreError, UnknownName
+from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors.bench_table import bench_table, describe_bench
 from predictors.datasets import digits
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
@@ -60,15 +63,26 @@ def pack(
     command: Annotated[
         str, typer.Option(help="The command that collected it, for the header.")
     ] = COLLECTED_BY,
+    space: Annotated[str, typer.Option(help="Search space of the table.")] = fit_digits.SPACE,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Write the table that evaluator bench looks up.")
+    ] = False,
 ) -> None:
     """Packs a collected table into the small file that is committed.
 
     The file may still be growing: what is in it now is packed. `collect` begins from the committed
-    file where there is no SQLite file yet.
+    file where there is no SQLite file yet. A table for `bench` must be complete.
     """
-    data = digits()
-    path = out or packed_path(fit_digits.SPACE, data.task.name)
-    pack_table(read_store(store), path, (len(data.valid_y), len(data.test_y)), command)
+    data, chosen, collected = digits(), load_space(space), read_store(store)
+    images = (len(data.valid_y), len(data.test_y))
+    if collected.about.get("space") != chosen.fingerprint:
+        raise StoreError(f"{store}: is not a table of {chosen.name}; name its space with --space")
+    if whole:
+        path = out or shipped_bench()
+        write_bench(bench_table(collected, chosen, data.task, images), path)
+    else:
+        path = out or packed_path(chosen.name, data.task.name)
+        pack_table(collected, path, images, command)
     console.print(f"{path}: {path.stat().st_size:,} bytes")
 
 
@@ -146,7 +160,11 @@ def table(
     as_json: AsJson = False,
 ) -> None:
     """Shows what a packed table holds: networks, accuracies, label noise, costs, origin."""
-    _show(evaluation.describe_table(file), as_json, ("part", "figure", "value"))
+    if file is not None and is_bench(file):
+        figures = describe_bench(file, read_bench(file))
+    else:
+        figures = evaluation.describe_table(file)
+    _show(figures, as_json, ("part", "figure", "value"))
 
 
 def _show(figures: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-import emnas_gym  # noqa: F401
+import emnas_gym
 from emnas_gym.bench import BenchEvaluator, optimum, pooled_deviation
 from emnas_gym.bench_file import BenchTable, read_bench, write_bench
 from emnas_gym.devices import devices
@@ -27,8 +28,9 @@ from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS
 from emnas_gym.testing import check_evaluator
 from predictors.bench_table import bench_table, describe_bench
+from predictors.cli import app
 from predictors.collect import enumerated, jobs
-from predictors.store import Training
+from predictors.store import TableStore, Training
 from predictors.tables import Table
 
 IMAGES = (359, 360)
@@ -216,6 +218,26 @@ def test_the_description_agrees_with_the_table(table: BenchTable, path: Path) ->
     assert figures["int8_minus_float"] == {"mean": 0.0, "worst": 0.0, "mean_absolute": 0.0}
     assert figures["training_hours"] == pytest.approx(144 * 1.5 / 3600, rel=1e-4)
     assert figures["one_training_and_another"]["tau"] > 0.9
+
+
+def test_pack_and_table_know_it(table: BenchTable, tmp_path: Path) -> None:
+    space_file = tmp_path / "small.toml"
+    text = (Path(emnas_gym.__file__).parent / "spaces" / "emnas-bench-8.toml").read_text()
+    space_file.write_text(text.replace("max_layers = 5", "max_layers = 3"), encoding="utf-8")
+    about = {"space": SMALL.fingerprint, "task": "digits", "recipe": "{}"}
+    with TableStore(tmp_path / "s.sqlite", about) as store:
+        store.add_trainings(_trainings())
+        for device, rows in _costs().items():
+            store.add_costs(device, rows.items())
+    out = tmp_path / "bench.npz"
+    arguments = ["pack", str(tmp_path / "s.sqlite"), "--whole", "--out", str(out)]
+    refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, StoreError), "it is no table of the default space"
+    done = CliRunner().invoke(app, [*arguments, "--space", str(space_file)])
+    assert done.exit_code == 0, done.output
+    assert (read_bench(out).valid_hits == table.valid_hits).all()
+    shown = CliRunner().invoke(app, ["table", str(out), "--json"])
+    assert json.loads(shown.stdout)["trials"] == 3
 
 
 # --------------------------------------------------------------------------------- hostile files
