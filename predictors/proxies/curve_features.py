@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def curve_features(curves: Array) -> Array:
         curves: (N, E) accuracies after each of E epochs, at least one.
 
     Returns:
-        (N, 3 E − 3) for E of 3 or more, without the differences that do not exist for fewer.
+        (N, 3 E − 3) for E of 2 or more; for one epoch its values.
     """
     parts = [np.diff(curves, order, axis=1) for order in range(min(3, curves.shape[1]))]
     return np.concatenate(parts, axis=1)
@@ -78,7 +79,7 @@ def graph_features(graph: LayerGraph) -> list[float]:
         float(np.mean(sizes)),
         float(np.maximum(0, -np.diff(sizes)).sum()),
         float(bool(bends) and bends[-1]),
-        float(sum(a and b for a, b in zip(bends, bends[1:], strict=False))),
+        float(sum(a and b for a, b in pairwise(bends))),
         float(np.mean(channels)),
     ]
 

@@ -124,9 +124,13 @@ def _fit(law: Law, points: Array, epoch: int) -> tuple[float, float]:
     """What a family says of the epoch, and the error of its fit."""
     n = np.arange(1, len(points) + 1, dtype=np.float64)
     weights = np.sqrt(n / n[-1])
+
+    def off(parameters: Array) -> Array:
+        return np.asarray(weights * (law.value(n, parameters) - points))
+
     ends = [
         least_squares(
-            lambda p: weights * (law.value(n, p) - points),
+            off,
             start,
             bounds=(law.low, law.high),
             x_scale="jac",
