@@ -7,7 +7,7 @@ at or below the best so far is high enough.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +58,21 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a search learns of a network.
+
+    Attributes:
+        accuracy: After the last epoch, measured or predicted.
+        epochs: Epochs trained.
+        finished: Whether it was trained to its end.
+    """
+
+    accuracy: float
+    epochs: int
+    finished: bool
+
+
+@dataclass(frozen=True)
 class Savings:
     """What a rule did in one search.
 
@@ -91,26 +106,37 @@ class Replay:
             for epoch in self.asked
         }
 
-    def search(self, order: Sequence[int] | NDArray[np.int64]) -> Savings:
+    def tell(self, order: Iterable[int]) -> list[Told]:
+        """Replays one search and tells what it learns of each network.
+
+        Args:
+            order: Indices of the networks in the order in which they are trained.
+        """
+        finished, told = Finished(), []
+        for network in order:
+            epochs = self._stops(network, finished.bound(self.rule))
+            if epochs is None:
+                accuracy = float(self.known.curves[network, -1])
+                finished.add(accuracy)
+                told.append(Told(accuracy, self.known.curves.shape[1], True))
+            else:
+                told.append(Told(float(self._final[epochs][network]), epochs, False))
+        return told
+
+    def search(self, order: Sequence[int]) -> Savings:
         """Replays one search.
 
         Args:
             order: Indices of the networks in the order in which they are trained.
         """
-        finished, finals = Finished(), self.known.curves[:, -1]
-        epochs, whole = 0, []
-        for network in order:
-            stop = self._stops(int(network), finished.bound(self.rule))
-            epochs += stop or self.known.curves.shape[1]
-            if stop is None:
-                finished.add(float(finals[network]))
-                whole.append(network)
-        best, found = float(finals[list(order)].max()), float(finals[whole].max())
+        told = self.tell(order)
+        best = float(self.known.curves[list(order), -1].max())
+        found = max(one.accuracy for one in told if one.finished)
         return Savings(
-            saved=1 - epochs / (len(order) * self.known.curves.shape[1]),
+            saved=1 - float(np.mean([one.epochs for one in told])) / self.known.curves.shape[1],
             kept=found == best,
             regret=best - found,
-            stopped=1 - len(whole) / len(order),
+            stopped=1 - float(np.mean([one.finished for one in told])),
         )
 
     def _stops(self, network: int, bound: float | None) -> int | None:
@@ -128,5 +154,6 @@ def replayed(replay: Replay, searches: int, length: int, seed: int = 0) -> list[
     """Random searches of distinct networks, each in an order of its own."""
     rng, count = np.random.default_rng(seed), len(replay.known.networks)
     return [
-        replay.search(rng.choice(count, min(length, count), replace=False)) for _ in range(searches)
+        replay.search(rng.choice(count, min(length, count), replace=False).tolist())
+        for _ in range(searches)
     ]
