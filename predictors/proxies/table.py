@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emnas_gym.errors import EvaluationError
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.surrogate import SurrogateEvaluator
@@ -97,6 +99,7 @@ def measure(count: int, cache: Path, advance: Callable[[int], None] = lambda _: 
 
     Raises:
         StoreError: If the cache is damaged or of other conditions.
+        EvaluationError: If a network cannot be trained fully or scored.
     """
     space, data = load_space(SPACE), digits()
     held = known_curves(space, DIGITS, test=True).part(
@@ -187,7 +190,9 @@ def _zero_cost(
 ) -> Iterator[Column]:
     rows = []
     for tokens in (*fit, *held):
-        rows.append(lines.get("zero-cost", tokens, partial(_scored, space, data, tokens)))
+        found = lines.get("zero-cost", tokens, partial(_scored, space, data, tokens))
+        _there(found, "values", tokens)
+        rows.append(found)
         advance(1)
     values, seconds = (
         np.array([[row[part][name] for name in NAMES] for row in rows])
@@ -227,7 +232,7 @@ def _curves(
     space: SearchSpace, held: KnownCurves, full: Column, lines: MeasuredLines
 ) -> Iterator[Column]:
     """What the first epochs of the full trainings say; they are not trained once more."""
-    again = [lines.get(FULL, tokens, dict)["curve"] for tokens in held.networks]
+    again = [_there(lines.get(FULL, tokens, dict), "curve", tokens) for tokens in held.networks]
     known = KnownCurves(held.networks, np.array(again), held.described)
     seen, share = known.curves[:, :SEEN], SEEN / known.curves.shape[1]
     seconds, equivalents = full.seconds * share, full.equivalents * share
@@ -249,6 +254,13 @@ def _curves(
     values = np.array([one.accuracy for one in told])
     parts = (values, full.seconds * left, full.equivalents * left)
     yield Column("early-stopped", "curve", *parts)
+
+
+def _there(values: Values, key: str, tokens: Tokens) -> Any:  # noqa: ANN401
+    """A value without which there is no table."""
+    if key not in values:
+        raise EvaluationError(f"network {tokens} has no {key}: {values.get('error', 'none')}")
+    return values[key]
 
 
 def figures(column: Column, truth: Array, full: Column) -> Figures:
