@@ -40,7 +40,7 @@ def proxies(
 
     Each is held against full training of held-out networks: rank correlation, bias, seconds and
     full-training equivalents, with 95 % intervals. Interrupt it as you like: it goes on from the
-    cache. Sixty networks take a quarter of an hour of one core.
+    cache. Sixty networks take a quarter of an hour of one free core.
     """
     columns = (
         TextColumn("{task.description}"),

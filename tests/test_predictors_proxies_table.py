@@ -53,6 +53,7 @@ def test_networks_without_an_estimate_are_left_out_and_counted() -> None:  # D4
     full = _column(FULL, truth.tolist(), 2.0)
     row = figures(_column("12 pixels", [0.1, np.nan, 0.3, 0.4], 1.0), truth, full)
     assert (row["n"], row["tau"][1], row["bias"][1]) == (3, pytest.approx(1), 0)
+    assert row["tau_full"] == pytest.approx(1)
 
 
 def test_the_cache_resumes_after_a_cut_line(tmp_path: Path) -> None:

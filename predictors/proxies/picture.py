@@ -44,7 +44,7 @@ def draw(figures: Figures, path: Path) -> None:
             yerr=[[max(tau - low, 0)], [max(high - tau, 0)]],
             fmt="o",
             color=colour,
-            markersize=15,
+            markersize=12,
             elinewidth=1,
             alpha=0.85,
             label=None if title in seen else title,
@@ -56,7 +56,7 @@ def draw(figures: Figures, path: Path) -> None:
             ha="center",
             va="center",
             color="white",
-            fontsize=9,
+            fontsize=7.5,
             fontweight="bold",
         )
     names = [f"{i:2d}  {row['name']}  (τ {row['tau'][1]:.2f})" for i, row in enumerate(rows, 1)]

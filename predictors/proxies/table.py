@@ -272,7 +272,8 @@ def figures(column: Column, truth: Array, full: Column) -> Figures:
         full: The full training with another seed, to which seconds are compared.
 
     Returns:
-        ``tau`` and ``bias`` as [low, value, high], the bias None where no accuracy is predicted.
+        ``tau`` and ``bias`` as [low, value, high], the bias None where no accuracy is predicted;
+        ``tau_full`` is that of the full training on the same networks.
     """
     there = np.flatnonzero(np.isfinite(column.values))
     said, true = column.values[there], truth[there]
@@ -287,6 +288,7 @@ def figures(column: Column, truth: Array, full: Column) -> Figures:
         "kind": column.kind,
         "n": len(there),
         "tau": _interval(_tau(said, true), taus),
+        "tau_full": _tau(full.values[there], true),
         "bias": _interval(float(differences.mean()), biases) if column.accuracies else None,
         "mae": float(np.abs(differences).mean()) if column.accuracies else None,
         "seconds": seconds,
