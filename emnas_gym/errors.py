@@ -50,6 +50,10 @@ class ShapeError(InvalidArchitecture):
     """An operation that does not fit the shape it is given."""
 
 
+class NotPreserving(InvalidArchitecture):
+    """A change of a network after which its weights cannot compute what they did before."""
+
+
 class InfeasibleBudgets(EmNASError, ValueError):
     """Budgets that no network of the space fits."""
 

@@ -47,12 +47,15 @@ class GraphNetwork(nn.Module):
 
     def linear(self, node: Node, read: list[Tensor]) -> Tensor:
         """The operation of a node without its activation: the pre-activation."""
+        x = self.without_norm(node, read)
+        return self.norm(node).forward(x) if node.batch_norm and node.op in WEIGHTED else x
+
+    def without_norm(self, node: Node, read: list[Tensor]) -> Tensor:
+        """The operation of a node without its batch norm and activation."""
         x = read[0]
         if node.op in WEIGHTED:
-            x = self.layer(node).forward(
-                x.flatten(1) if node.op == "dense" else _padded(x, node, 0.0)
-            )
-            return self.norm(node).forward(x) if node.batch_norm else x
+            flat = x.flatten(1) if node.op == "dense" else _padded(x, node, 0.0)
+            return self.layer(node).forward(flat)
         if node.op == "pad":
             return _padded(x, node, 0.0)
         if node.op == "mean":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -66,8 +66,8 @@ class TrainingResult:
     Attributes:
         valid_accuracy: Validation accuracy after the last epoch, 0 … 1.
         test_accuracy: Test accuracy after the last epoch, 0 … 1; not for a search to see.
-        curve: Validation accuracy after each epoch, shape (epochs,).
-        train_loss: Mean training loss of each epoch, shape (epochs,).
+        curve: Validation accuracy after each epoch, shape (epochs,), fewer where it was stopped.
+        train_loss: Mean training loss of each epoch, as many.
         images: Images trained on, all epochs of all attempts together.
         seconds: Wall time.
         weights: Trained weights with the names of the graph.
@@ -82,19 +82,33 @@ class TrainingResult:
     weights: dict[str, np.ndarray]
 
 
+Watch = Callable[[list[float]], bool]  # validation accuracies so far → whether to stop
+
+
 def train(
-    graph: LayerGraph, data: Dataset, seed: int, recipe: Recipe | None = None
+    graph: LayerGraph,
+    data: Dataset,
+    seed: int,
+    recipe: Recipe | None = None,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    watch: Watch | None = None,
 ) -> TrainingResult:
-    """Trains a network from scratch; equal arguments give equal bits.
+    """Trains a network; equal arguments give equal bits.
 
     Args:
         graph: The network; its input shape is the data's.
         data: Images in three parts.
         seed: Decides initialisation, order of the images and dropout.
         recipe: How; the default recipe if None.
+        weights: What the first attempt begins from instead of weights of its own; layers that are
+            not in it begin as ever. Later attempts begin from scratch.
+        watch: Asked after each epoch with the curve of this attempt; True ends the attempt there.
+            What has learned next to nothing by then begins again, as after a whole attempt.
 
     Raises:
         EvaluationError: If the graph does not belong to the data, or the loss is not finite.
+        InvalidArchitecture: If the weights do not belong to the graph.
     """
     if graph.input_shape != data.task.input_shape:
         raise EvaluationError(f"the network reads {graph.input_shape}, not {data.task.input_shape}")
@@ -105,8 +119,9 @@ def train(
         x, y = _tensor(data.train_x), torch.from_numpy(data.train_y)
         attempts: list[_Attempt] = []
         while len(attempts) < recipe.attempts and not (attempts and _learned(attempts[-1], y)):
-            rate = recipe.rate(len(attempts))
-            attempts.append(_attempt(graph, x, y, data, replace(recipe, learning_rate=rate)))
+            now = replace(recipe, learning_rate=recipe.rate(len(attempts)))
+            network = _begun(graph, x[: recipe.init_images], {} if attempts else weights or {})
+            attempts.append(_Attempt(network, *_fit(network, x, y, data, now, watch)))
         best = min(attempts, key=lambda attempt: attempt.losses[-1])
         test = accuracy(best.network, data.test_x, data.test_y)
     return TrainingResult(
@@ -114,7 +129,7 @@ def train(
         test_accuracy=test,
         curve=tuple(best.curve),
         train_loss=tuple(best.losses),
-        images=len(attempts) * recipe.epochs * len(x),
+        images=sum(len(attempt.losses) for attempt in attempts) * len(x),
         seconds=time.perf_counter() - start,
         weights=best.network.weights(),
     )
@@ -129,10 +144,13 @@ class _Attempt:
     losses: list[float]
 
 
-def _attempt(graph: LayerGraph, x: Tensor, y: Tensor, data: Dataset, recipe: Recipe) -> _Attempt:
+def _begun(graph: LayerGraph, images: Tensor, given: Mapping[str, np.ndarray]) -> GraphNetwork:
+    """A network before its first step, some of its weights given."""
     network = GraphNetwork(graph)
-    initialise(network, x[: recipe.init_images])
-    return _Attempt(network, *_fit(network, x, y, data, recipe))
+    if given:
+        network.load_weights(network.weights() | dict(given))
+    initialise(network, images, {name.rpartition("/")[0] for name in given})
+    return network
 
 
 def _learned(attempt: _Attempt, y: Tensor) -> bool:
@@ -153,12 +171,13 @@ def one_thread() -> Iterator[None]:
 
 
 @torch.no_grad()
-def initialise(network: GraphNetwork, images: Tensor) -> None:
+def initialise(network: GraphNetwork, images: Tensor, kept: Collection[str] = ()) -> None:
     """Gives every pre-activation zero mean a channel and unit variance (2 before a sigmoid).
 
     Args:
         network: Changed in place; layers with batch norm keep their random weights.
         images: (N, C, H, W) training images.
+        kept: Names of nodes that keep their weights.
     """
     network.eval()
     outputs: list[Tensor] = []
@@ -168,7 +187,7 @@ def initialise(network: GraphNetwork, images: Tensor) -> None:
             outputs.append(images)
             continue
         read = [outputs[i] for i in node.inputs]
-        if node.op in WEIGHTED and not node.batch_norm:
+        if node.op in WEIGHTED and not node.batch_norm and node.name not in kept:
             _standardise(network, index, read, 2.0 if index in sigmoid_after else 1.0)
         outputs.append(network.activate(node, network.linear(node, read)))
 
@@ -189,16 +208,23 @@ def _standardise(network: GraphNetwork, index: int, read: list[Tensor], variance
 
 
 def _fit(
-    network: GraphNetwork, x: Tensor, y: Tensor, data: Dataset, recipe: Recipe
+    network: GraphNetwork,
+    x: Tensor,
+    y: Tensor,
+    data: Dataset,
+    recipe: Recipe,
+    watch: Watch | None,
 ) -> tuple[list[float], list[float]]:
     optimiser = torch.optim.AdamW(  # fused: a third less time on networks as small as these
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    steps = math.ceil(len(x) / recipe.batch_size)
+    steps = recipe.epochs * math.ceil(len(x) / recipe.batch_size)
+    steps += steps == 4  # a rise of exactly one step makes the schedule divide by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.25
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.25
     )
-    curve, losses = [], []
+    curve: list[float] = []
+    losses: list[float] = []
     for _ in range(recipe.epochs):
         network.train()
         total = 0.0
@@ -216,6 +242,8 @@ def _fit(
             raise EvaluationError("the training loss is not finite")
         losses.append(total / len(x))
         curve.append(accuracy(network, data.valid_x, data.valid_y))
+        if watch is not None and watch(list(curve)):
+            break
     return curve, losses
 
 

@@ -22,6 +22,7 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}],
     "surrogate": [{}, K210, MOBILE],
     "trained": [{}],
+    "early-stopped": [{}],
     "host": [{}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
@@ -29,7 +30,8 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
 }
 CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
 NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor", "emulated": "serial"}
-NEEDS["boards"] = "ai_edge_litert"
+NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch"}
+TRAINS = ("trained", "early-stopped")
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
@@ -64,7 +66,7 @@ def test_evaluator(
     problem = Problem.make(**options)
     evaluator = resolve("evaluator", name).for_problem(problem)
     try:
-        check_evaluator(evaluator, _networks(problem, 2 if name == "trained" else 3))
+        check_evaluator(evaluator, _networks(problem, 2 if name in TRAINS else 3))
     finally:
         evaluator.close()
 

@@ -202,6 +202,11 @@ def test_a_last_batch_of_one_image_does_not_upset_batch_norm() -> None:
     assert np.isfinite(result.train_loss[0])
 
 
+@pytest.mark.parametrize("images", [1, 128, 192, 256, 257])
+def test_a_training_of_few_steps_is_a_training(images: int) -> None:
+    assert train(_graph(), _few(images), 0, Recipe(epochs=1, attempts=1)).images == images
+
+
 def test_constant_images_stay_at_chance_and_break_nothing() -> None:
     x = np.zeros((40, 16, 16, 1), np.float32)
     data = split(Task("flat", (16, 16, 1), 2), x, np.arange(40) % 2)

@@ -1,0 +1,1 @@
+"""Cheaper than full training: what is trained less, extrapolated, inherited, or not trained."""
