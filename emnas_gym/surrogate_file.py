@@ -179,8 +179,8 @@ def _model(path: Path, header: dict[str, Any]) -> Model:
     except (OSError, zipfile.BadZipFile) as error:
         raise SurrogateFileError(f"{path.stem}.npz cannot be read: {error}") from error
     if header["kind"] == "ensemble":
-        return Ensemble.of(arrays, header["link"], len(features.feature_names()))
-    return RecurrentEnsemble.of(arrays, header["link"], len(features.LAYER))
+        return Ensemble.of(arrays, {"link": header["link"]})
+    return RecurrentEnsemble.of(arrays, {"link": header["link"]})
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

@@ -47,6 +47,16 @@ class FittedModel(ABC):
         """What is stored besides, as plain JSON data."""
         return {}
 
+    @property
+    def encoding(self) -> str:
+        """What it reads in full, for models of a class that differ in it."""
+        return self.reads
+
+    @property
+    def columns(self) -> int | None:
+        """Length of the last axis of the arrays that it reads; None where it takes any."""
+        return None
+
     @classmethod
     @abstractmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
