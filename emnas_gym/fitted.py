@@ -24,6 +24,7 @@ from emnas_gym.graph import Shape
 from emnas_gym.measurement import Measurement
 from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.models.inputs import encode
+from emnas_gym.models.mixture import JOIN
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import Surrogate, read_surrogate
 from emnas_gym.tasks import Task
@@ -185,7 +186,9 @@ class _Networks:
 
     def encoded(self, name: str) -> Any:  # noqa: ANN401
         if name not in self._encoded:
-            if name == "features":
+            if JOIN in name:
+                found: Any = {part: self.encoded(part) for part in name.split(JOIN)}
+            elif name == "features":
                 found = network_features(self._encoded["layers"], self._lengths)
             else:
                 found = encode(name, self.batch, self.task)
