@@ -9,6 +9,7 @@ fitted for it raises instead of guessing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,7 @@ from emnas_gym.errors import DomainError, EvaluationError, ShapeError, Surrogate
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.features import layer_table, network_features
 from emnas_gym.graph import Shape
-from emnas_gym.measurement import Measurement
+from emnas_gym.measurement import FIELDS, Measurement
 from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.models.inputs import encode
 from emnas_gym.models.mixture import JOIN
@@ -31,7 +32,7 @@ from emnas_gym.tasks import Task
 
 DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not
 FEASIBLE = 0.5  # least probability of running at which a network counts as feasible
-WHOLE = ("ram_bytes", "arena_head_bytes", "flash_bytes", "macs", "params", "instructions")
+WHOLE = frozenset(FIELDS) - {"accuracy", "latency_ms", "energy_mj"}  # fields of whole numbers
 Array = NDArray[np.float64]
 
 
@@ -153,7 +154,9 @@ class FittedEvaluator(Evaluator):
             said: list[bool] = (mean >= FEASIBLE).tolist()
             return said
         predicted: list[float] = mean.tolist()
-        return [round(value) for value in predicted] if part.field in WHOLE else predicted
+        if part.field in WHOLE:
+            return [round(value) if math.isfinite(value) else value for value in predicted]
+        return predicted
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         shape, total = self.task.input_shape, model.constant

@@ -112,6 +112,8 @@ def _layers(values: Mapping[str, Array], part: str, count: int, width: int) -> t
         weight, bias = values[f"{part}_weight{i}"], values[f"{part}_bias{i}"]
         check_shape(values, f"{part}_bias{i}", (bias.size,))
         check_shape(values, f"{part}_weight{i}", (width, bias.size))
+        if not weight.size:
+            raise SurrogateFileError(f"{part}_weight{i} is empty")
         layers.append((weight, bias))
         width = bias.size
     return tuple(layers)
