@@ -127,10 +127,11 @@ def _damages(content: bytes) -> list[bytes]:
 
 def _check_refuses(estimator: Estimator, fitted: Estimator, x: Any, y: Array) -> None:  # noqa: ANN401
     for bad in (np.nan, np.inf):
-        spoiled = _spoiled(x, bad)
-        _must_raise(ValueError, lambda s=spoiled: clone(estimator).fit(s, y), None, f"{bad} in x")
-        _must_raise(ValueError, lambda s=spoiled: fitted.predict(s), None, f"{bad} in x")
         wrong = np.where(np.arange(len(y)) == 1, bad, y)
+        fits = lambda b=bad: clone(estimator).fit(_spoiled(x, b), y)  # noqa: E731
+        predicts = lambda b=bad: fitted.predict(_spoiled(x, b))  # noqa: E731
+        _must_raise(ValueError, fits, None, f"{bad} in x")
+        _must_raise(ValueError, predicts, None, f"{bad} in x")
         _must_raise(ValueError, lambda w=wrong: clone(estimator).fit(x, w), None, f"{bad} in y")
     _must_raise(ValueError, lambda: clone(estimator).fit(x, y[:-1]), None, "too few targets")
 
