@@ -76,8 +76,9 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         task: What the networks are for: name or `Task`.
         device: Where they run: name or `Device`.
         budgets: Limits by name; those of the device if None.
-        evaluator: What measures: a short name, an import string, an object, or a list of these, a
-            later one overriding an earlier one's fields.
+        evaluator: What measures: a short name, an import string, the path of a fitted predictor's
+            ``.json`` file, an object, or a list of these, a later one overriding an earlier one's
+            fields.
         reward: Name, mapping with ``name`` and constants, or object.
         observation: One of ``tokens``, ``ids``, ``onehot``, ``layers``.
         min_layers: Least number of tokens, the end token included.

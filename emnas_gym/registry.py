@@ -8,9 +8,10 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emnas_gym.errors import BackendMissing, EmNASError, UnknownName
+from emnas_gym.errors import BackendMissing, DomainError, EmNASError, UnknownName
 from emnas_gym.evaluator import Evaluator, EvaluatorStack
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ TABLES: dict[str, dict[str, str]] = {
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
     },
 }
+FITTED = "emnas_gym.fitted:FittedEvaluator"
+PREDICTOR = ".json"  # what ends so is the path of a fitted predictor, no name
 FOLDERS = ("hardware", "predictors", "agents", "benchmarks")  # in the repository, not in the wheel
 EXTRAS = {  # what a missing module is installed with
     "torch": "torch",
@@ -137,7 +140,7 @@ def _how_to_get(name: str, missing: str) -> str:
     return f"{name!r} needs the package {top}: {command}"
 
 
-Spec = str | Evaluator | Sequence["str | Evaluator"]
+Spec = str | Path | Evaluator | Sequence["str | Path | Evaluator"]
 
 
 def make_evaluator(spec: Spec, problem: Problem) -> Evaluator:
@@ -148,33 +151,44 @@ def make_evaluator(spec: Spec, problem: Problem) -> Evaluator:
     needs, the surrogate does, so that ``evaluator="host"`` swaps the latency alone.
 
     Args:
-        spec: A name, an object, or several of either, a later one overriding an earlier one's
-            fields.
+        spec: A name, the path of a predictor's ``.json`` file, an object, or several of these, a
+            later one overriding an earlier one's fields.
         problem: What is evaluated.
 
     Raises:
         UnknownName, BackendMissing: If a name cannot be resolved.
         DomainError: If the problem lies outside an evaluator's domain.
+        SurrogateFileError: If a predictor file is missing or damaged.
         EmNASError: If the reward needs a field that nothing provides.
     """
     if isinstance(spec, Evaluator):
+        _check_domain(spec, problem)
         if spec.provides:  # one that does not say what it provides is believed
             _check_provided(spec, type(spec).__name__, problem)
         return spec
-    if not isinstance(spec, (str, list, tuple)):
+    if not isinstance(spec, (str, Path, list, tuple)):
         raise EmNASError(
             f"an evaluator is a name, an object or a list of these, not {spec!r}"
             + (": make an object of the class" if isinstance(spec, type) else "")
         )
-    given = [spec] if isinstance(spec, str) else list(spec)
+    given = [spec] if isinstance(spec, (str, Path)) else list(spec)
     parts = [_make_part(part, problem) for part in given]
     analytic = _make_part("analytic", problem)
     if "accuracy" not in _provided(parts):
         parts.insert(0, _make_part("surrogate", problem))
     stack = EvaluatorStack([analytic, *parts])
-    names = [part if isinstance(part, str) else type(part).__name__ for part in given]
+    names = [str(part) if isinstance(part, (str, Path)) else type(part).__name__ for part in given]
     _check_provided(stack, " + ".join(names), problem)
     return stack
+
+
+def _check_domain(evaluator: Evaluator, problem: Problem) -> None:
+    difference = evaluator.domain.difference(problem)
+    if difference:
+        raise DomainError(
+            f"{type(evaluator).__name__} was made for another problem: {difference}; make it, or "
+            "the environment, for what it was fitted for"
+        )
 
 
 def _check_provided(evaluator: Evaluator, name: str, problem: Problem) -> None:
@@ -191,9 +205,13 @@ def _provided(parts: Iterable[Evaluator]) -> set[str]:
     return {field for part in parts for field in part.provides}
 
 
-def _make_part(part: str | Evaluator, problem: Problem) -> Evaluator:
+def _make_part(part: str | Path | Evaluator, problem: Problem) -> Evaluator:
     if isinstance(part, Evaluator):
+        _check_domain(part, problem)
         return part
+    if isinstance(part, (str, Path)) and str(part).endswith(PREDICTOR):
+        made: Evaluator = resolve("evaluator", FITTED)(part).checked_for(problem)
+        return made
     found = resolve("evaluator", part) if isinstance(part, str) else part
     if not isinstance(found, type) or not issubclass(found, Evaluator):
         raise EmNASError(f"{part!r} is no evaluator: a subclass of emnas_gym.Evaluator is needed")

@@ -10,18 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from emnas_gym.architecture import Architecture
-from emnas_gym.errors import DomainError, EvaluationError, ShapeError, SurrogateFileError
-from emnas_gym.evaluator import Domain, Evaluator, Result
-from emnas_gym.features import layer_table, network_features
-from emnas_gym.graph import Shape
-from emnas_gym.measurement import Measurement
+from emnas_gym.errors import DomainError, SurrogateFileError
+from emnas_gym.fitted import FittedEvaluator, what_to_do
 from emnas_gym.models.additive import AdditiveCosts
-from emnas_gym.models.ensemble import Ensemble
-from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import (
     Surrogate,
@@ -32,13 +23,8 @@ from emnas_gym.surrogate_file import (
 )
 from emnas_gym.tasks import Task
 
-DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not
-FEASIBLE = 0.5  # least probability of running at which a network counts as feasible
-Array = NDArray[np.float64]
-Layers = tuple[Array, NDArray[np.int64]]  # features of layers (N, L, F), lengths (N,)
 
-
-class SurrogateEvaluator(Evaluator):
+class SurrogateEvaluator(FittedEvaluator):
     """Predicts what was fitted for a space, a task and a device.
 
     Args:
@@ -58,14 +44,14 @@ class SurrogateEvaluator(Evaluator):
         latency: Surrogate | None = None,
         feasible: Surrogate | None = None,
     ) -> None:
-        self.accuracy, self.task, self.latency, self.feasible = accuracy, task, latency, feasible
-        parts = [part for part in (accuracy, latency, feasible) if part is not None]
-        _check_parts(parts, task)
-        lengths = (max(p.lengths[0] for p in parts), min(p.lengths[1] for p in parts))
-        device = next((part.device for part in parts if part.device), None)
-        self.domain = Domain(accuracy.space_fingerprint, task.name, device, lengths)
-        self.provides = frozenset({"accuracy"} | ({"latency_ms"} if latency else set()))
-        self._layer_costs: dict[tuple[Shape, int], tuple[Shape, float]] = {}
+        if isinstance(accuracy.model, AdditiveCosts) or accuracy.field != "accuracy":
+            raise SurrogateFileError(f"{accuracy.name} is no surrogate of accuracy")
+        made_for = (accuracy.task, accuracy.input_shape, accuracy.classes)
+        if made_for != (task.name, task.input_shape, task.classes):
+            raise SurrogateFileError(f"{accuracy.name} was not fitted for the same space and task")
+        super().__init__(*(p for p in (accuracy, latency, feasible) if p is not None))
+        self.task = task
+        self.accuracy, self.latency, self.feasible = accuracy, latency, feasible
 
     @classmethod
     def for_problem(cls, problem: Problem) -> Self:
@@ -102,120 +88,8 @@ class SurrogateEvaluator(Evaluator):
         if (problem.task.input_shape, problem.task.classes) != (fitted.input_shape, fitted.classes):
             asked = f"images {problem.task.input_shape} of {problem.task.classes} classes"
             measured = f"{fitted.input_shape} and {fitted.classes}"
-            raise DomainError(f"{task}: {asked} instead of {measured}; {_what_to_do(space, task)}")
-        evaluator = cls(fitted, problem.task, *found)
-        difference = evaluator.domain.difference(problem)
-        if difference:
-            raise DomainError(
-                f"the surrogate of {space} on {task} was asked for {difference}; "
-                f"{_what_to_do(space, task)}"
-            )
-        return evaluator
-
-    def predict(self, batch: Sequence[Architecture]) -> tuple[Array, Array]:
-        """Accuracy and how far the members of the ensemble lie apart.
-
-        Args:
-            batch: Architectures of the surrogate's space.
-
-        Returns:
-            Mean and standard deviation over the members, each of shape (N,).
-
-        Raises:
-            DomainError: If one is of another space or length.
-            ShapeError: If one of them cannot be built.
-        """
-        self._check(batch)
-        table = layer_table(batch[0].space, self.task)
-        layers = table.gather([table.walk(a.canonical) for a in batch])
-        return _predict(self.accuracy, layers)
-
-    def _check(self, batch: Sequence[Architecture]) -> None:
-        assert self.domain.lengths is not None
-        low, high = self.domain.lengths
-        for architecture in batch:
-            if architecture.space.fingerprint != self.accuracy.space_fingerprint:
-                raise DomainError(
-                    f"{architecture!r} is not of the space {self.accuracy.space} "
-                    f"({self.accuracy.space_fingerprint}) on which the surrogate was fitted; "
-                    f"{_what_to_do(architecture.space.name, self.task.name)}"
-                )
-            if not low <= len(architecture.tokens) <= high:
-                raise DomainError(
-                    f"{len(architecture.tokens)} tokens instead of {low} to {high}, on which the "
-                    f"surrogate was fitted; {_what_to_do(self.accuracy.space, self.task.name)}"
-                )
-
-    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
-        self._check(batch)
-        table = layer_table(batch[0].space, self.task)
-        results: list[Result] = []
-        walks: dict[int, list[int]] = {}
-        for i, architecture in enumerate(batch):
-            results.append(EvaluationError("not measured"))
-            try:
-                walks[i] = table.walk(architecture.canonical)
-            except ShapeError as error:
-                results[i] = EvaluationError(f"{architecture!r} cannot be built: {error}")
-        if walks:
-            layers = table.gather(list(walks.values()))
-            for i, measurement in zip(
-                walks, self._measure(layers, [batch[i] for i in walks]), strict=True
-            ):
-                results[i] = measurement
-        return results
-
-    def _measure(self, layers: Layers, batch: list[Architecture]) -> list[Measurement]:
-        accuracy = _predict(self.accuracy, layers)[0].tolist()
-        latency = self._latency(layers, batch)
-        feasible: list[bool | None] = [None] * len(batch)
-        if self.feasible is not None:
-            feasible = (_predict(self.feasible, layers)[0] >= FEASIBLE).tolist()
-        return [
-            Measurement.of("predicted", accuracy=a, latency_ms=t, feasible=f)
-            for a, t, f in zip(accuracy, latency, feasible, strict=True)
-        ]
-
-    def _latency(self, layers: Layers, batch: list[Architecture]) -> Sequence[float | None]:
-        if self.latency is None:
-            return [None] * len(batch)
-        if isinstance(self.latency.model, AdditiveCosts):
-            return [self._summed(self.latency.model, a) for a in batch]
-        predicted: list[float] = _predict(self.latency, layers)[0].tolist()
-        return predicted
-
-    def _summed(self, model: AdditiveCosts, architecture: Architecture) -> float:
-        shape, total = self.task.input_shape, model.constant
-        for token in architecture.canonical:
-            known = self._layer_costs.get((shape, token))
-            if known is None:
-                spec = architecture.space.spec(token)
-                known = model.layer_cost(spec, shape, self.task.classes)
-                self._layer_costs[shape, token] = known
-            shape = known[0]
-            total += known[1]
-        return round(total, DECIMALS)
-
-
-def _predict(surrogate: Surrogate, layers: Layers) -> tuple[Array, Array]:
-    model = surrogate.model
-    if isinstance(model, RecurrentEnsemble):
-        mean, spread = model.predict(*layers)
-    elif isinstance(model, Ensemble):
-        mean, spread = model.predict(network_features(*layers))
-    else:
-        raise SurrogateFileError(f"{surrogate.name}: only a latency is a sum of costs")
-    return mean.round(DECIMALS), spread.round(DECIMALS)
-
-
-def _check_parts(parts: Sequence[Surrogate], task: Task) -> None:
-    first = parts[0]
-    if isinstance(first.model, AdditiveCosts) or first.field != "accuracy":
-        raise SurrogateFileError(f"{first.name} is no surrogate of accuracy")
-    for part in parts:
-        same = (part.space_fingerprint, part.task) == (first.space_fingerprint, task.name)
-        if not same or (part.input_shape, part.classes) != (task.input_shape, task.classes):
-            raise SurrogateFileError(f"{part.name} was not fitted for the same space and task")
+            raise DomainError(f"{task}: {asked} instead of {measured}; {what_to_do(space, task)}")
+        return cls(fitted, problem.task, *found).checked_for(problem)
 
 
 def _nothing_fitted(space: str, task: str, known: Sequence[str]) -> str:
@@ -223,13 +97,5 @@ def _nothing_fitted(space: str, task: str, known: Sequence[str]) -> str:
     pairs = [name.removesuffix(end).replace("_", " on ", 1) for name in known if name.endswith(end)]
     return (
         f"no surrogate was fitted for the space {space} on the task {task}; there are: "
-        f"{', '.join(pairs)}. {_what_to_do(space, task)}"
-    )
-
-
-def _what_to_do(space: str, task: str) -> str:
-    return (
-        "train for real with evaluator='trained', or make a table and fit one: "
-        f"`python -m predictors collect --space {space} --task {task}`, then "
-        "`python -m predictors fit --what table`"
+        f"{', '.join(pairs)}. {what_to_do(space, task)}"
     )

@@ -7,28 +7,31 @@ carries a checksum of the arrays and one of itself. Nothing is ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from emnas_gym import features
-from emnas_gym.errors import SurrogateFileError
+from emnas_gym import measurement
+from emnas_gym.errors import SurrogateFileError, UnknownName
 from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.archive import unpack_model, write_arrays
+from emnas_gym.models.base import FittedModel
 from emnas_gym.models.ensemble import Ensemble
+from emnas_gym.models.inputs import MATRICES, encoding
 from emnas_gym.models.recurrent import RecurrentEnsemble
 
-FORMAT = 1
-FIELDS = ("accuracy", "latency_ms", "feasible")
+FORMAT = 2
+OLD_FORMAT = 1  # of sums and ensembles only, with their options at the top; still read
+FIELDS = (*measurement.FIELDS, "feasible")
 MAX_BYTES = 64 << 20  # a file from outside is never trusted
+MAX_SIDE = 1 << 20  # of an image, and of classes and tokens
 Predictor = Ensemble | RecurrentEnsemble
-Model = Predictor | AdditiveCosts
+Model = FittedModel
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Surrogate:
         lengths: Least and largest number of tokens, the end token included.
         model: The model.
         about: Source, command, versions and held-out figures, for people.
+        reads: Encoding that the model was fitted on, where it takes any matrix; that of the model
+            if empty.
     """
 
     field: str
@@ -58,6 +63,12 @@ class Surrogate:
     lengths: tuple[int, int]
     model: Model
     about: Mapping[str, Any]
+    reads: str = ""
+
+    @property
+    def encoding(self) -> str:
+        """Encoding in which the model is given networks (`emnas_gym.models.inputs`)."""
+        return self.reads or self.model.encoding
 
     @property
     def name(self) -> str:
@@ -66,8 +77,9 @@ class Surrogate:
 
 
 def surrogate_name(space: str, task: str, device: str | None, field: str) -> str:
-    """Name of the files of a surrogate, without suffix."""
-    return "_".join([space, task, *([device] if device else []), field])
+    """Name of the files of a surrogate, without suffix; a task may be the path of images."""
+    name = "_".join([space, task, *([device] if device else []), field])
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def shipped_folder() -> Path:
@@ -80,14 +92,29 @@ def surrogate_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json"))
 
 
-def write_surrogate(surrogate: Surrogate, folder: Path) -> Path:
-    """Writes a surrogate; returns the path of its header."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{surrogate.name}.json"
-    header: dict[str, Any] = {"format": FORMAT, "features": features.VERSION}
+def write_surrogate(surrogate: Surrogate, path: Path) -> Path:
+    """Writes a surrogate: a header, and its arrays beside it, where it has any.
+
+    Args:
+        surrogate: What is written.
+        path: A folder, in which it gets its own name, or the path of the ``.json`` header.
+
+    Returns:
+        The path of the header.
+    """
+    if path.suffix != ".json":
+        path = path / f"{surrogate.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model, reads = surrogate.model, surrogate.encoding
+    header: dict[str, Any] = {"format": FORMAT}
     for name in _KEYS:
         header[name] = getattr(surrogate, name)
-    header |= {"about": dict(surrogate.about)} | _model_header(surrogate.model, path)
+    header |= {"about": dict(surrogate.about), "reads": reads, "version": encoding(reads).version}
+    header |= {"kind": model.kind, "options": model.options(), "npz_sha256": None}
+    if arrays := model.arrays():
+        data = write_arrays(arrays)
+        header["npz_sha256"] = hashlib.sha256(data).hexdigest()
+        path.with_suffix(".npz").write_bytes(data)
     header["checksum"] = _checksum(header)
     path.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
@@ -105,30 +132,22 @@ _KEYS = (
 )
 
 
-def _model_header(model: Model, path: Path) -> dict[str, Any]:
-    if isinstance(model, AdditiveCosts):
-        return {"kind": "additive", "details": list(model.details), "costs": dict(model.costs)}
-    buffer = io.BytesIO()
-    arrays = {name: array.astype(np.float32) for name, array in model.arrays().items()}
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    path.with_suffix(".npz").write_bytes(buffer.getvalue())
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    kind = "ensemble" if isinstance(model, Ensemble) else "recurrent"
-    return {"kind": kind, "link": model.link, "npz_sha256": digest}
-
-
-def read_surrogate(path: Path) -> Surrogate:
+def read_surrogate(path: Path, *, any_name: bool = False) -> Surrogate:
     """Reads a surrogate.
 
     Args:
         path: The ``.json`` header; its ``.npz`` lies beside it.
+        any_name: Whether the file may have another name than its surrogate has in a folder.
 
     Raises:
         SurrogateFileError: If a file is missing, damaged, of another format, or does not match.
     """
     try:
-        return _parse(path, json.loads(_bytes(path)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        surrogate = _parse(path, json.loads(_bytes(path)))
+        if not any_name and surrogate.name != path.stem:
+            raise SurrogateFileError(f"is the surrogate {surrogate.name} under another name")
+        return surrogate
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise SurrogateFileError(
             f"{path}: {what}. Restore the file (git checkout, or reinstall the package), or fit it "
@@ -146,41 +165,81 @@ def _bytes(path: Path) -> bytes:
 
 
 def _parse(path: Path, header: dict[str, Any]) -> Surrogate:
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise SurrogateFileError(f"is no surrogate of format {FORMAT}")
+    if not isinstance(header, dict) or header.get("format") not in (OLD_FORMAT, FORMAT):
+        raise SurrogateFileError(f"is no surrogate of format {OLD_FORMAT} or {FORMAT}")
     stored = header.pop("checksum", None)
     if stored != _checksum(header):
         raise SurrogateFileError("the checksum does not match: the header was damaged or edited")
+    header = header if header["format"] == FORMAT else _of_old_format(header)
     if header["field"] not in FIELDS:
         raise SurrogateFileError(f"predicts {header['field']!r}, which nobody knows")
-    if header["kind"] != "additive" and header["features"] != features.VERSION:
-        raise SurrogateFileError(
-            f"was fitted on features of version {header['features']}, not {features.VERSION}"
-        )
     values = {name: header[name] for name in _KEYS}
     values |= {name: tuple(values[name]) for name in ("input_shape", "lengths")}
-    surrogate = Surrogate(**values, model=_model(path, header), about=header["about"])
-    if surrogate.name != path.stem:
-        raise SurrogateFileError(f"is the surrogate {surrogate.name} under another name")
-    return surrogate
+    _check_values(values)
+    model = unpack_model(header["kind"], header["options"], _arrays(path, header["npz_sha256"]))
+    _check_reads(header, model)
+    about = dict(header["about"])
+    reads = "" if header["reads"] == model.encoding else header["reads"]
+    return Surrogate(**values, model=model, about=about, reads=reads)
 
 
-def _model(path: Path, header: dict[str, Any]) -> Model:
-    if header["kind"] == "additive":
-        return AdditiveCosts.checked(header["costs"], header["details"])
-    if header["kind"] not in ("ensemble", "recurrent"):
+def _of_old_format(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header of the old format as one of the new."""
+    if header["kind"] not in ("additive", "ensemble", "recurrent"):
         raise SurrogateFileError(f"is of kind {header['kind']!r}, which nobody knows")
+    summed = header["kind"] == "additive"
+    names = ("details", "costs") if summed else ("link",)
+    options = {name: header[name] for name in names}
+    reads = {"ensemble": "features", "recurrent": "layers"}.get(header["kind"], "terms")
+    if summed:
+        reads = AdditiveCosts.of({}, options).encoding
+    version = 1 if summed else header["features"]
+    digest = None if summed else header["npz_sha256"]
+    return {
+        **header,
+        "options": options,
+        "reads": reads,
+        "version": version,
+        "npz_sha256": digest,
+    }
+
+
+def _arrays(path: Path, digest: object) -> bytes | None:
+    if digest is None:
+        return None
     data = _bytes(path.with_suffix(".npz"))
-    if hashlib.sha256(data).hexdigest() != header["npz_sha256"]:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise SurrogateFileError(f"the checksum of {path.stem}.npz does not match: it was damaged")
+    return data
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Checks names and numbers of a header."""
+    names = [values[key] for key in ("field", "space", "space_fingerprint", "task")]
+    if values["device"] is not None:
+        names.append(values["device"])
+    numbers = [*values["input_shape"], values["classes"], *values["lengths"]]
+    right = all(type(n) is int and 1 <= n <= MAX_SIDE for n in numbers)
+    shape, lengths = values["input_shape"], values["lengths"]
+    if not right or len(lengths) != 2 or lengths[0] > lengths[1] or len(shape) not in (1, 3):
+        raise SurrogateFileError(f"has the shape {shape} and the lengths {lengths}")
+    if not all(isinstance(name, str) for name in names) or math.prod(shape) > MAX_SIDE:
+        raise SurrogateFileError(f"has the names {names} and images of {math.prod(shape)} values")
+
+
+def _check_reads(header: Mapping[str, Any], model: FittedModel) -> None:
+    """Checks that the model reads the encoding, and that this is still what it was."""
+    reads = header["reads"]
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise SurrogateFileError(f"{path.stem}.npz cannot be read: {error}") from error
-    if header["kind"] == "ensemble":
-        return Ensemble.of(arrays, header["link"], len(features.feature_names()))
-    return RecurrentEnsemble.of(arrays, header["link"], len(features.LAYER))
+        known = encoding(reads)
+    except UnknownName as error:
+        raise SurrogateFileError(str(error)) from error
+    if known.version != header["version"]:
+        raise SurrogateFileError(
+            f"was fitted on {reads} of version {header['version']}, not {known.version}"
+        )
+    if reads != model.encoding and not (reads in MATRICES and model.encoding in MATRICES):
+        raise SurrogateFileError(f"is fitted on {reads}, and its model reads {model.encoding}")
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

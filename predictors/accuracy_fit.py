@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator, clone
 
 from emnas_gym.features import layer_table, network_features
 from emnas_gym.grammar import Grammar
-from emnas_gym.models.recurrent import RecurrentEnsemble
-from emnas_gym.surrogate_file import Predictor
+from emnas_gym.surrogate_file import Model, Predictor
 from emnas_gym.tasks import Task
 from predictors.choice import FitPredict, choose
 from predictors.estimators.ensemble import EnsembleRegressor
@@ -53,11 +52,9 @@ def layers_of(space: Grammar, task: Task, networks: Sequence[Tokens]) -> Layers:
     return table.gather([table.walk(space.canonical_tokens(tokens)) for tokens in networks])
 
 
-def predict(model: Predictor, layers: Layers) -> Array:
-    """Predictions of a fitted model, shape (N,)."""
-    if isinstance(model, RecurrentEnsemble):
-        return model.predict(*layers)[0]
-    return model.predict(network_features(*layers))[0]
+def predict(model: Model, layers: Layers) -> Array:
+    """Predictions of a fitted model that reads layers or features, shape (N,)."""
+    return model.predict(layers[0] if model.reads == "layers" else network_features(*layers))[0]
 
 
 def fit_accuracy(

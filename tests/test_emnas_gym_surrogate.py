@@ -264,9 +264,9 @@ def test_a_header_that_makes_no_sense_is_refused(change: object, folder: Path) -
 def test_arrays_that_do_not_fit_together_are_refused() -> None:
     shipped = read_surrogate(shipped_folder() / f"{DIGITS}.json").model
     assert isinstance(shipped, RecurrentEnsemble | Ensemble)
-    arrays, features = shipped.arrays(), len(shipped.centre)
+    arrays, options = shipped.arrays(), shipped.options()
     kind = type(shipped)
-    assert kind.of(arrays, "logit", features).link == "logit"
+    assert kind.of(arrays, options).link == "logit"
     name = next(iter(arrays))
     broken = [
         arrays | {name: arrays[name][:-1]},
@@ -278,11 +278,12 @@ def test_arrays_that_do_not_fit_together_are_refused() -> None:
     ]
     for wrong in broken:
         with pytest.raises(SurrogateFileError):
-            kind.of(wrong, "logit", features)
+            kind.of(wrong, options)
+    for wrong_link in ("probit", None, ["logit"]):
+        with pytest.raises(SurrogateFileError):
+            kind.of(arrays, {"link": wrong_link})
     with pytest.raises(SurrogateFileError):
-        kind.of(arrays, "probit", features)
-    with pytest.raises(SurrogateFileError):
-        kind.of(arrays, "logit", features + 1)
+        kind.of(arrays, {})
 
 
 def test_parts_must_belong_together() -> None:

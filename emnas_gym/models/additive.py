@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emnas_gym import costs
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.grammar import Grammar
 from emnas_gym.graph import GraphBuilder, LayerGraph, Node, Shape
 from emnas_gym.layers import LayerSpec
+from emnas_gym.models.base import Array, FittedModel
 from emnas_gym.tasks import Task
 
 DETAILS = {
@@ -29,6 +32,7 @@ DETAILS = {
 KPU_LEAST = 4
 CACHE_WAY, CACHE_WAYS = 4096, 8  # bytes, ways
 CONSTANT = "network: calls"
+LARGEST = 1e100  # of a cost; sums of such costs stay finite
 Terms = dict[str, float]
 
 
@@ -109,7 +113,7 @@ def network_terms(
 
 
 @dataclass(frozen=True)
-class AdditiveCosts:
+class AdditiveCosts(FittedModel):
     """A constant and a sum over layers of non-negative costs.
 
     Attributes:
@@ -117,8 +121,47 @@ class AdditiveCosts:
         details: Which of `DETAILS` are told apart.
     """
 
+    kind: ClassVar[str] = "additive"
+    reads: ClassVar[str] = "terms"
+
     costs: Mapping[str, float]
     details: tuple[str, ...]
+
+    @property
+    def encoding(self) -> str:
+        """Terms, and the details that they tell apart."""
+        return "+".join([self.reads, *self.details])
+
+    def predict(self, x: Sequence[Terms]) -> tuple[Array, Array]:
+        """Sums of costs and zeros, each of shape (N,); a sum knows nothing of its doubt.
+
+        Args:
+            x: Terms of each network, told apart by `details`.
+        """
+        names = sorted(self.costs)
+        amounts = [[terms.get(name, 0.0) for name in names] for terms in x]
+        matrix = np.array(amounts, dtype=np.float64).reshape(len(x), len(names))
+        total: Array = matrix @ np.array([self.costs[name] for name in names], dtype=np.float64)
+        return total, np.zeros(len(x))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """None: costs have names, and people review them."""
+        return {}
+
+    def options(self) -> dict[str, Any]:
+        """Details and costs."""
+        return {"details": list(self.details), "costs": dict(self.costs)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> AdditiveCosts:
+        """Checks what was read from a file.
+
+        Raises:
+            SurrogateFileError: If a cost is no finite number from 0 on, or a detail is unknown.
+        """
+        if arrays:
+            raise SurrogateFileError(f"a sum of costs has no arrays, not {sorted(arrays)}")
+        return cls.checked(options.get("costs"), options.get("details"))
 
     def layer_cost(self, spec: LayerSpec, shape: Shape, classes: int) -> tuple[Shape, float]:
         """Cost of one layer on the shape that it reads, and the shape that it returns."""
@@ -132,7 +175,7 @@ class AdditiveCosts:
 
     @classmethod
     def checked(cls, costs: object, details: object) -> AdditiveCosts:
-        """Checks what was read from a file.
+        """Checks costs and details that nobody vouches for.
 
         Raises:
             SurrogateFileError: If a cost is no finite number from 0 on, or a detail is unknown.
@@ -141,9 +184,9 @@ class AdditiveCosts:
             raise SurrogateFileError("costs is a table, details a list")
         for name, value in costs.items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not np.isfinite(value) or value < 0:
+            if not number or not 0 <= value <= LARGEST:
                 raise SurrogateFileError(f"the cost of {name!r}, {value!r}, is no number from 0 on")
-        unknown = [detail for detail in details if detail not in DETAILS]
+        unknown = [detail for detail in details if detail not in list(DETAILS)]
         if unknown:
             raise SurrogateFileError(f"unknown details {unknown}")
         return cls({str(k): float(v) for k, v in costs.items()}, tuple(details))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
+from emnas_gym.models.base import Array, FittedModel, check_shape, finite
 
-Array = NDArray[np.float64]
-LINKS = ("logit", "log")
+LINKS = ("logit", "log", "identity")
 MARGIN = 0.02  # accuracies 0 and 1 are this far inside the ends of the logistic scale
 
 
@@ -20,9 +20,11 @@ def link(name: str, values: Array) -> Array:
     """Values on the scale on which a model is fitted.
 
     Args:
-        name: ``"logit"`` for shares 0 … 1, or ``"log"`` for values above 0.
+        name: ``"logit"`` for shares 0 … 1, ``"log"`` for values above 0, or ``"identity"``.
         values: Any shape.
     """
+    if name == "identity":
+        return values
     if name == "log":
         return np.log(values)
     return np.log((values + MARGIN) / (1 + MARGIN - values))
@@ -30,6 +32,8 @@ def link(name: str, values: Array) -> Array:
 
 def unlink(name: str, scores: Array) -> Array:
     """The inverse of `link`; shares are clipped to 0 … 1."""
+    if name == "identity":
+        return scores
     if name == "log":
         return np.exp(scores)
     return np.clip((1 + 2 * MARGIN) / (1 + np.exp(-scores)) - MARGIN, 0.0, 1.0)
@@ -45,8 +49,20 @@ def averaged(link: str, scores: Array) -> tuple[Array, Array]:
     return unlink(link, scores.mean(axis=0)), unlink(link, scores).std(axis=0)
 
 
+def off_link(link: str, score: Array, deviation: Array) -> tuple[Array, Array]:
+    """Values and deviations off the scale of the link.
+
+    Args:
+        link: One of `LINKS`.
+        score: (N,), on the scale of the link.
+        deviation: (N,), there as well; off it, half the distance of one below to one above.
+    """
+    spread = (unlink(link, score + deviation) - unlink(link, score - deviation)) / 2
+    return unlink(link, score), np.abs(spread)
+
+
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(FittedModel):
     """Several small networks on standardised features, averaged on the scale of the link.
 
     Features outside the range that was seen in training are taken to be at its end, so that a
@@ -62,6 +78,9 @@ class Ensemble:
         link: Scale of the output, one of `LINKS`.
     """
 
+    kind: ClassVar[str] = "ensemble"
+    reads: ClassVar[str] = "features"
+
     centre: Array
     scale: Array
     low: Array
@@ -70,6 +89,11 @@ class Ensemble:
     biases: tuple[Array, ...]
     link: str
 
+    @property
+    def columns(self) -> int:
+        """Number of features that it reads."""
+        return len(self.centre)
+
     def scores(self, features: Array) -> Array:
         """Output of every member on the scale of the link, shape (members, N)."""
         hidden = np.clip((features - self.centre) / self.scale, self.low, self.high)[None]
@@ -77,15 +101,19 @@ class Ensemble:
             hidden = np.matmul(np.tanh(hidden) if i else hidden, weight) + bias
         return hidden[:, :, 0]
 
-    def predict(self, features: Array) -> tuple[Array, Array]:
+    def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the members, each of shape (N,).
 
         Args:
-            features: Shape (N, F).
+            x: Features, shape (N, F).
         """
-        return averaged(self.link, self.scores(features))
+        return averaged(self.link, self.scores(x))
 
-    def arrays(self) -> dict[str, Array]:
+    def options(self) -> dict[str, Any]:
+        """The link."""
+        return {"link": self.link}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What is stored in a file."""
         named = {"centre": self.centre, "scale": self.scale, "low": self.low, "high": self.high}
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -93,13 +121,12 @@ class Ensemble:
         return named
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[np.generic]], link: str, features: int) -> Self:
+    def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
         """Checks what was read from a file.
 
         Args:
             arrays: As `arrays` gives them, of any float type.
-            link: Scale of the output.
-            features: Number of features that it will be given.
+            options: As `options` gives them.
 
         Raises:
             SurrogateFileError: If arrays are missing, do not fit together, or are not finite.
@@ -108,10 +135,10 @@ class Ensemble:
         if not depth:
             raise SurrogateFileError("there are no weights")
         names = [f"{part}{i}" for part in ("weight", "bias") for i in range(depth)]
-        values = checked(arrays, ["centre", "scale", "low", "high", *names], link)
-        members, width = len(values["weight0"]), features
+        values = checked(arrays, ["centre", "scale", "low", "high", *names], options.get("link"))
+        members, width = len(values["weight0"]), len(values["centre"])
         for name in ("centre", "scale", "low", "high"):
-            check_shape(values, name, (features,))
+            check_shape(values, name, (width,))
         for i in range(depth):
             after = values[f"bias{i}"].shape[-1] if i < depth - 1 else 1
             check_shape(values, f"weight{i}", (members, width, after))
@@ -124,34 +151,35 @@ class Ensemble:
             high=values["high"],
             weights=tuple(values[f"weight{i}"] for i in range(depth)),
             biases=tuple(values[f"bias{i}"] for i in range(depth)),
-            link=link,
+            link=options["link"],
         )
 
 
-def checked(
-    arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str], link: str
-) -> dict[str, Array]:
-    """Arrays from outside as float64.
+def check_link(link: object) -> str:
+    """The name of a link from a file.
 
     Raises:
-        SurrogateFileError: If they are not the named ones, not finite floats, or have no scale.
+        SurrogateFileError: If it is none of `LINKS`.
     """
-    if sorted(arrays) != sorted(names) or link not in LINKS:
-        raise SurrogateFileError(f"has the arrays {sorted(arrays)} and the link {link!r}")
+    if not isinstance(link, str) or link not in LINKS:
+        raise SurrogateFileError(f"has the link {link!r}, which is none of {', '.join(LINKS)}")
+    return link
+
+
+def checked(
+    arrays: Mapping[str, NDArray[Any]], names: Sequence[str], link: object
+) -> dict[str, Array]:
+    """Arrays of an ensemble from outside as float64.
+
+    Raises:
+        SurrogateFileError: If they are not the named ones, not finite floats, hold nothing, or
+            have no scale, or there is no such link.
+    """
+    check_link(link)
+    values = finite(arrays, names)
     for name, array in arrays.items():
-        if array.dtype.kind != "f" or not np.isfinite(array.astype(np.float64)).all():
-            raise SurrogateFileError(f"{name} is not made of finite floating-point numbers")
-    values = {name: arrays[name].astype(np.float64) for name in names}
+        if array.dtype.kind != "f" or not array.size or not array.ndim:
+            raise SurrogateFileError(f"{name} is not made of floating-point numbers")
     if not (values["scale"] > 0).all():
         raise SurrogateFileError("scale is not above 0")
     return values
-
-
-def check_shape(values: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> None:
-    """Checks one array.
-
-    Raises:
-        SurrogateFileError: If it has another shape.
-    """
-    if values[name].shape != shape:
-        raise SurrogateFileError(f"{name} has shape {values[name].shape}, not {shape}")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.models.ensemble import Array, averaged, check_shape, checked
+from emnas_gym.features import lengths_of
+from emnas_gym.models.base import Array, FittedModel, check_shape
+from emnas_gym.models.ensemble import averaged, checked
 
 CHUNK = 256  # networks at a time, so that intermediate values stay in the cache
 
 
 @dataclass(frozen=True)
-class RecurrentEnsemble:
+class RecurrentEnsemble(FittedModel):
     """Gated recurrent units (Cho et al. 2014), each with a small network on its last state.
 
     G stands for the three gates: reset, update and candidate, each as wide as the state S.
@@ -35,6 +37,9 @@ class RecurrentEnsemble:
         link: Scale of the output, one of `emnas_gym.models.ensemble.LINKS`.
     """
 
+    kind: ClassVar[str] = "recurrent"
+    reads: ClassVar[str] = "layers"
+
     centre: Array
     scale: Array
     read: Array
@@ -46,6 +51,11 @@ class RecurrentEnsemble:
     out: Array
     out_bias: Array
     link: str
+
+    @property
+    def columns(self) -> int:
+        """Number of layer features that it reads."""
+        return len(self.centre)
 
     def scores(self, layers: Array, lengths: NDArray[np.int64]) -> Array:
         """Output of every member on the scale of the link, shape (members, N)."""
@@ -86,36 +96,40 @@ class RecurrentEnsemble:
         state *= gates[..., width:]
         state += candidate
 
-    def predict(self, layers: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
+    def predict(self, x: Array, lengths: NDArray[np.int64] | None = None) -> tuple[Array, Array]:
         """Mean and standard deviation of the members, each of shape (N,).
 
         Args:
-            layers: Shape (N, L, F), zeros after the output layer.
-            lengths: Layers with the output layer, shape (N,).
+            x: Layers, shape (N, L, F), zeros after the output layer.
+            lengths: Layers with the output layer, shape (N,); counted where they are not given.
         """
-        return averaged(self.link, self.scores(layers, lengths))
+        return averaged(self.link, self.scores(x, lengths_of(x) if lengths is None else lengths))
 
-    def arrays(self) -> dict[str, Array]:
+    def options(self) -> dict[str, Any]:
+        """The link."""
+        return {"link": self.link}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """What is stored in a file."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "link"}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[np.generic]], link: str, features: int) -> Self:
+    def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
         """Checks what was read from a file.
 
         Args:
             arrays: As `arrays` gives them, of any float type.
-            link: Scale of the output.
-            features: Number of layer features that it will be given.
+            options: As `options` gives them.
 
         Raises:
             SurrogateFileError: If arrays are missing, do not fit together, or are not finite.
         """
         names = [f.name for f in fields(cls) if f.name != "link"]
-        values = checked(arrays, names, link)
+        values = checked(arrays, names, options.get("link"))
         if values["between"].ndim != 3:
             raise SurrogateFileError(f"between has shape {values['between'].shape}")
         members, state, hidden = values["between"].shape
+        features = len(values["centre"])
         for name, shape in {
             "centre": (features,),
             "scale": (features,),
@@ -128,4 +142,4 @@ class RecurrentEnsemble:
             "out_bias": (members, 1, 1),
         }.items():
             check_shape(values, name, shape)
-        return cls(**values, link=link)
+        return cls(**values, link=options["link"])

@@ -1,0 +1,33 @@
+"""Which class a fitted model in a file is of: one table, resolved when a file is read."""
+
+from __future__ import annotations
+
+import importlib
+
+from emnas_gym.errors import SurrogateFileError, nearest
+from emnas_gym.models.base import FittedModel
+
+KINDS: dict[str, str] = {
+    "additive": "emnas_gym.models.additive:AdditiveCosts",
+    "constant": "emnas_gym.models.constant:Constant",
+    "ensemble": "emnas_gym.models.ensemble:Ensemble",
+    "gaussian": "emnas_gym.models.gaussian:GaussianProcess",
+    "linear": "emnas_gym.models.linear:Linear",
+    "mixture": "emnas_gym.models.mixture:Mixture",
+    "position_network": "emnas_gym.models.position_network:PositionNetwork",
+    "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",
+    "trees": "emnas_gym.models.trees:Trees",
+}
+
+
+def model_class(kind: object) -> type[FittedModel]:
+    """The class of a kind.
+
+    Raises:
+        SurrogateFileError: If nobody knows it.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SurrogateFileError(f"is of kind {kind!r}{nearest(str(kind), KINDS)}")
+    module, _, name = KINDS[kind].partition(":")
+    found: type[FittedModel] = getattr(importlib.import_module(module), name)
+    return found
