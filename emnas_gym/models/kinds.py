@@ -11,6 +11,7 @@ KINDS: dict[str, str] = {
     "additive": "emnas_gym.models.additive:AdditiveCosts",
     "ensemble": "emnas_gym.models.ensemble:Ensemble",
     "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",
+    "two_part": "emnas_gym.models.two_part:TwoPart",
 }
 
 
