@@ -9,6 +9,7 @@ fitted for it raises instead of guessing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -21,16 +22,17 @@ from emnas_gym.errors import DomainError, EvaluationError, ShapeError, Surrogate
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.features import layer_table, network_features
 from emnas_gym.graph import Shape
-from emnas_gym.measurement import Measurement
+from emnas_gym.measurement import FIELDS, Measurement
 from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.models.inputs import encode
+from emnas_gym.models.mixture import JOIN
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import Surrogate, read_surrogate
 from emnas_gym.tasks import Task
 
 DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not
 FEASIBLE = 0.5  # least probability of running at which a network counts as feasible
-WHOLE = ("ram_bytes", "arena_head_bytes", "flash_bytes", "macs", "params", "instructions")
+WHOLE = frozenset(FIELDS) - {"accuracy", "latency_ms", "energy_mj"}  # fields of whole numbers
 Array = NDArray[np.float64]
 
 
@@ -152,7 +154,9 @@ class FittedEvaluator(Evaluator):
             said: list[bool] = (mean >= FEASIBLE).tolist()
             return said
         predicted: list[float] = mean.tolist()
-        return [round(value) for value in predicted] if part.field in WHOLE else predicted
+        if part.field in WHOLE:
+            return [round(value) if math.isfinite(value) else value for value in predicted]
+        return predicted
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         shape, total = self.task.input_shape, model.constant
@@ -185,7 +189,9 @@ class _Networks:
 
     def encoded(self, name: str) -> Any:  # noqa: ANN401
         if name not in self._encoded:
-            if name == "features":
+            if JOIN in name:
+                found: Any = {part: self.encoded(part) for part in name.split(JOIN)}
+            elif name == "features":
                 found = network_features(self._encoded["layers"], self._lengths)
             else:
                 found = encode(name, self.batch, self.task)

@@ -69,8 +69,12 @@ class FittedModel(ABC):
 
 
 def rounded(values: NDArray[Any]) -> Array:
-    """Float32 as it is stored, in the float64 in which it is used."""
-    return values.astype(np.float32).astype(np.float64)
+    """Float32 as it is stored, in the float64 in which it is used.
+
+    Rows lie one after the other as they do when they are read: sums in another order differ in
+    their last bits.
+    """
+    return np.ascontiguousarray(values, dtype=np.float32).astype(np.float64)
 
 
 def finite(arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, Array]:

@@ -49,6 +49,18 @@ def averaged(link: str, scores: Array) -> tuple[Array, Array]:
     return unlink(link, scores.mean(axis=0)), unlink(link, scores).std(axis=0)
 
 
+def off_link(link: str, score: Array, deviation: Array) -> tuple[Array, Array]:
+    """Values and deviations off the scale of the link.
+
+    Args:
+        link: One of `LINKS`.
+        score: (N,), on the scale of the link.
+        deviation: (N,), there as well; off it, half the distance of one below to one above.
+    """
+    spread = (unlink(link, score + deviation) - unlink(link, score - deviation)) / 2
+    return unlink(link, score), np.abs(spread)
+
+
 @dataclass(frozen=True)
 class Ensemble(FittedModel):
     """Several small networks on standardised features, averaged on the scale of the link.

@@ -22,6 +22,7 @@ from emnas_gym.grammar import Grammar
 from emnas_gym.models import counts, layer_graphs, paths
 from emnas_gym.models.additive import DETAILS, Terms, network_terms
 from emnas_gym.models.base import Array
+from emnas_gym.models.mixture import JOIN
 from emnas_gym.tasks import Task
 
 Batch = Sequence[Architecture]
@@ -40,7 +41,7 @@ class Encoding:
 
     encode: Callable[[Batch, Task], Any]
     columns: Callable[[Grammar], int | None]
-    version: int
+    version: int | str
     about: str
 
 
@@ -124,11 +125,13 @@ def encoding(name: str) -> Encoding:
 
     Args:
         name: One of `ENCODINGS`; ``"terms+sigmoid+cache"`` tells these details of
-            `emnas_gym.models.additive.DETAILS` apart.
+            `emnas_gym.models.additive.DETAILS` apart; ``"features&layers"`` is a table of both.
 
     Raises:
         UnknownName: If there is none of this name, or no such detail.
     """
+    if JOIN in name:
+        return _several(name.split(JOIN))
     name, *details = name.split("+")
     if name not in ENCODINGS or (details and name != "terms"):
         raise UnknownName("encoding", "+".join([name, *details]), ENCODINGS)
@@ -137,6 +140,16 @@ def encoding(name: str) -> Encoding:
             raise UnknownName("detail", detail, DETAILS)
     found = ENCODINGS[name]
     return replace(found, encode=partial(_terms, details=details)) if details else found
+
+
+def _several(names: Sequence[str]) -> Encoding:
+    parts = {name: encoding(name) for name in names}
+    return Encoding(
+        lambda batch, task: {name: part.encode(batch, task) for name, part in parts.items()},
+        lambda space: None,
+        JOIN.join(str(part.version) for part in parts.values()),
+        "a table of several encodings",
+    )
 
 
 def encode(name: str, batch: Batch, task: Task) -> Any:  # noqa: ANN401

@@ -9,8 +9,14 @@ from emnas_gym.models.base import FittedModel
 
 KINDS: dict[str, str] = {
     "additive": "emnas_gym.models.additive:AdditiveCosts",
+    "constant": "emnas_gym.models.constant:Constant",
     "ensemble": "emnas_gym.models.ensemble:Ensemble",
+    "gaussian": "emnas_gym.models.gaussian:GaussianProcess",
+    "linear": "emnas_gym.models.linear:Linear",
+    "mixture": "emnas_gym.models.mixture:Mixture",
+    "position_network": "emnas_gym.models.position_network:PositionNetwork",
     "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",
+    "trees": "emnas_gym.models.trees:Trees",
     "two_part": "emnas_gym.models.two_part:TwoPart",
 }
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
-from sklearn.base import BaseEstimator, RegressorMixin
 
 from emnas_gym.models.additive import AdditiveCosts, Terms
+from emnas_gym.models.base import Array
+from predictors.estimators.base import Estimator, on_link
 
-Array = NDArray[np.float64]
 ROUNDS = 5  # of reweighting, after which costs hardly move
 FLOOR = 0.02  # residuals below this share of the value weigh no more
 
 
-class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class AdditiveRegressor(Estimator):
     """Non-negative least absolute deviations, by reweighted non-negative least squares.
 
     Args:
         details: Details that the terms tell apart (`emnas_gym.models.additive.DETAILS`).
         relative: Whether errors are relative to the value; absolute otherwise.
     """
+
+    ordered = False
+    model_: AdditiveCosts
 
     def __init__(self, details: tuple[str, ...] = (), relative: bool = False) -> None:
         self.details = details
@@ -35,7 +38,14 @@ class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             x: Terms of each network (`emnas_gym.models.additive.network_terms`).
             y: Measured values, shape (N,), above 0.
+
+        Raises:
+            ValueError: If there are not as many of both, or a value cannot be used.
         """
+        x, y = self._checked(x), np.asarray(y, dtype=np.float64)
+        on_link("log", y)  # refuses what is not above 0
+        if len(x) != len(y) or not len(x):
+            raise ValueError(f"{len(x)} networks and {len(y)} targets")
         names = sorted({name for terms in x for name in terms})
         matrix = term_matrix(x, names)
         scale = np.maximum(
@@ -56,12 +66,17 @@ class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             costs = _nnls(matrix, y, weights)
         return costs
 
-    def predict(self, x: Sequence[Terms]) -> Array:
-        """Sums of costs, shape (N,)."""
-        names = sorted(self.model_.costs)
-        costs = np.array([self.model_.costs[name] for name in names])
-        product: Array = term_matrix(x, names) @ costs
-        return product
+    def _checked(self, x: Any) -> list[Terms]:  # noqa: ANN401
+        """Terms, after a look at their amounts.
+
+        Raises:
+            ValueError: If an amount is not finite.
+        """
+        for row, terms in enumerate(x):
+            for name, amount in terms.items():
+                if not math.isfinite(amount):
+                    raise ValueError(f"network {row}: {name!r} is {amount}")
+        return list(x)
 
 
 def term_matrix(x: Sequence[Terms], names: Sequence[str]) -> Array:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
 from torch import Tensor
 
-from emnas_gym.models.ensemble import Ensemble, link
+from emnas_gym.models.base import Array, rounded
+from emnas_gym.models.ensemble import Ensemble
+from predictors.estimators.base import on_link
+from predictors.estimators.matrix import MatrixEstimator
 from predictors.training import one_thread
 
-Array = NDArray[np.float64]
 
-
-class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class EnsembleRegressor(MatrixEstimator):
     """An ensemble of small tanh networks, trained side by side with dropout and weight decay.
 
     Args:
@@ -28,9 +27,11 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Peak of a one-cycle schedule.
         epochs: Passes over the rows.
         batch_size: Rows a step.
-        link: Scale of the target, ``"logit"`` or ``"log"``.
+        link: Scale of the target, ``"logit"``, ``"log"`` or ``"identity"``.
         seed: Decides everything.
     """
+
+    model_: Ensemble
 
     def __init__(
         self,
@@ -54,20 +55,15 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.link = link
         self.seed = seed
 
-    def fit(self, x: Array, y: Array) -> Self:
-        """Fits the ensemble; equal arguments give equal bits.
-
-        Args:
-            x: (N, F) features.
-            y: (N,) targets on their own scale.
-        """
+    def _fitted(self, x: Array, y: Array) -> Ensemble:
+        targets = on_link(self.link, y)
         centre, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-9, scale, 1.0)
         standard = (x - centre) / scale
         with one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            weights, biases = self._train(standard, link(self.link, y))
-        self.ensemble_ = Ensemble(
+            weights, biases = self._train(standard, targets)
+        return Ensemble(
             centre=rounded(centre),
             scale=rounded(scale),
             low=rounded(standard.min(axis=0)),
@@ -76,15 +72,15 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             biases=tuple(rounded(b.detach().numpy()) for b in biases),
             link=self.link,
         )
-        return self
 
-    def predict(self, x: Array) -> Array:
-        """Predictions on the scale of the target, shape (N,)."""
-        return self.ensemble_.predict(x)[0]
+    @property
+    def ensemble_(self) -> Ensemble:
+        """The fitted model under its former name."""
+        return self.model_
 
     def _train(self, x: Array, y: Array) -> tuple[list[Tensor], list[Tensor]]:
         inputs, targets = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
-        middle, spread = targets.mean(), targets.std()
+        middle, spread = targets.mean(), spread_of(targets)
         targets = (targets - middle) / spread
         weights, biases = self._start(x.shape[1])
         decay: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
@@ -123,6 +119,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return hidden[:, :, 0]
 
 
-def rounded(values: NDArray[Any]) -> Array:
-    """Float32 as it is stored, in the float64 in which it is used."""
-    return values.astype(np.float32).astype(np.float64)
+def spread_of(targets: Tensor) -> Tensor:
+    """Deviation of the targets; 1 where they do not vary, or there is one alone."""
+    spread = targets.std() if len(targets) > 1 else torch.zeros(())
+    return spread if spread > 0 else torch.ones(())

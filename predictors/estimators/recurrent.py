@@ -7,19 +7,16 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
 from torch import Tensor, nn
 
-from emnas_gym.features import lengths_of
-from emnas_gym.models.ensemble import link
+from emnas_gym.features import LAYER, lengths_of
+from emnas_gym.models.base import Array, rounded
 from emnas_gym.models.recurrent import RecurrentEnsemble
-from predictors.estimators.ensemble import rounded
+from predictors.estimators.base import Estimator, on_link
 from predictors.training import one_thread
 
-Array = NDArray[np.float64]
 
-
-class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class RecurrentRegressor(Estimator):
     """An ensemble of gated recurrent units with a small network on the last state.
 
     Args:
@@ -31,9 +28,11 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Peak of a one-cycle schedule.
         epochs: Passes over the rows.
         batch_size: Rows a step.
-        link: Scale of the target, ``"logit"`` or ``"log"``.
+        link: Scale of the target, ``"logit"``, ``"log"`` or ``"identity"``.
         seed: Decides everything.
     """
+
+    model_: RecurrentEnsemble
 
     def __init__(
         self,
@@ -65,13 +64,18 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             x: (N, L, F) layers, zeros after the output layer.
             y: (N,) targets on their own scale.
+
+        Raises:
+            ValueError: If shapes do not fit, or a value cannot be used.
         """
+        x, targets = self._checked(x), on_link(self.link, y)
+        if len(x) != len(targets) or not len(x):
+            raise ValueError(f"{len(x)} networks and {len(targets)} targets")
         lengths = lengths_of(x)
         rows = x[np.arange(x.shape[1]) < lengths[:, None]]
         centre, scale = rows.mean(axis=0), rows.std(axis=0)
         scale = np.where(scale > 1e-9, scale, 1.0)
-        targets = link(self.link, y)
-        middle, spread = targets.mean(), targets.std()
+        middle, spread = targets.mean(), targets.std() or 1.0
         inputs = torch.tensor((x - centre) / scale, dtype=torch.float32)
         goals = torch.tensor((targets - middle) / spread, dtype=torch.float32)
         with one_thread(), torch.random.fork_rng(devices=[]):
@@ -80,7 +84,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             members = [self._train(inputs, ends, goals) for _ in range(self.members)]
         arrays = [member.arrays(float(middle), float(spread)) for member in members]
         stacked = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
-        self.ensemble_ = RecurrentEnsemble(
+        self.model_ = RecurrentEnsemble(
             centre=rounded(centre),
             scale=rounded(scale),
             link=self.link,
@@ -88,9 +92,20 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         return self
 
-    def predict(self, x: Array) -> Array:
-        """Predictions on the scale of the target, shape (N,)."""
-        return self.ensemble_.predict(x, lengths_of(x))[0]
+    @property
+    def ensemble_(self) -> RecurrentEnsemble:
+        """The fitted model under its former name."""
+        return self.model_
+
+    def _checked(self, x: Any) -> Array:  # noqa: ANN401
+        layers = np.asarray(x, dtype=np.float64)
+        if layers.ndim != 3 or layers.shape[2] != len(LAYER) or not np.isfinite(layers).all():
+            raise ValueError(
+                f"layers are finite, of shape (N, L, {len(LAYER)}), not {layers.shape}"
+            )
+        if not lengths_of(layers).all():
+            raise ValueError("a network has no layer at all")
+        return layers
 
     def _train(self, inputs: Tensor, ends: Tensor, goals: Tensor) -> _Member:
         member = _Member(inputs.shape[2], self.state, self.hidden, self.dropout)
