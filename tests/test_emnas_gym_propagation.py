@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emnas_gym.errors import ShapeError
 from emnas_gym.features import LAYER, layer_table
 from emnas_gym.propagation import (
     LIKENESS,
@@ -56,14 +57,14 @@ def test_relu_moments_are_those_of_random_numbers(
 def test_sigmoid_moments_are_those_of_random_numbers(
     power: float, shared: float, rng: np.random.Generator
 ) -> None:
-    """The normal distribution function stands for the logistic: within 1 % its moments, within
+    """The normal distribution function stands for the logistic: within 2 % its moments, within
     7 % those of its slope."""
     x, y = (1 / (1 + np.exp(-v)) for v in _drawn(power, shared, rng))
     found = sigmoid_moments(np.array([power]), np.array([shared]))
     slopes = (x * (1 - x), y * (1 - y))
     moments = [(x**2).mean(), (x * y).mean()]
     steep = [(slopes[0] ** 2).mean(), (slopes[0] * slopes[1]).mean()]
-    assert np.ravel(found[:2]) == pytest.approx(moments, rel=0.01)
+    assert np.ravel(found[:2]) == pytest.approx(moments, rel=0.02)
     assert np.ravel(found[2:]) == pytest.approx(steep, rel=0.07)
 
 
@@ -108,7 +109,9 @@ def test_a_network_with_random_weights_has_these_signals(
         values = 1 / (1 + np.exp(-values)) if i == 1 else np.maximum(values, 0)
         before = width
         half = ((values[0] - values[1]) ** 2).mean() / 2
-        assert _logs(space, tokens, "power")[i] == pytest.approx(np.log2((values**2).mean()), abs=0.1)
+        assert _logs(space, tokens, "power")[i] == pytest.approx(
+            np.log2((values**2).mean()), abs=0.1
+        )
         assert _logs(space, tokens, "difference")[i] == pytest.approx(np.log2(half), abs=0.15)
 
 
@@ -121,12 +124,12 @@ def test_gradients_are_those_of_random_weights(
     layers = _layers(space, [tokens])
     forward = fans(layers).forward[0]
     value = 2 ** _logs(space, tokens, "power")[0]
-    z = np.sqrt(value * forward[1]) * rng.standard_normal((20_000, 40))
+    z = np.sqrt(value * forward[1]) * rng.standard_normal((8_000, 40))
     x = 1 / (1 + np.exp(-z))
     limit = np.sqrt(6 / 80)
-    between = rng.uniform(-limit, limit, (20_000, 40, 40))
+    between = rng.uniform(-limit, limit, (8_000, 40, 40))
     active = np.einsum("ni,nij->nj", x, between) > 0
-    ends = rng.uniform(-1, 1, (20_000, 40, 2)) * np.sqrt(6 / 42)
+    ends = rng.uniform(-1, 1, (8_000, 40, 2)) * np.sqrt(6 / 42)
     last = ends.sum(axis=2) * active
     first = np.einsum("nij,nj->ni", between, last) * x * (1 - x)
     found = _logs(space, tokens, "gradient")
@@ -146,9 +149,9 @@ def test_every_sigmoid_takes_from_signal_and_gradient(space: SearchSpace) -> Non
 def test_signals_are_finite_everywhere_and_none_where_there_is_no_layer(
     space: SearchSpace, rng: np.random.Generator
 ) -> None:
-    batch = [list(space.sample(rng).tokens) for _ in range(200)]
+    batch = [list(space.sample(rng).tokens) for _ in range(80)]
     fit = [tokens for tokens in batch if _builds(space, tokens)]
-    assert len(fit) > 100
+    assert len(fit) > 40
     layers = _layers(space, fit)
     signals = propagate(layers)
     assert signals.shape == (*layers.shape[:2], len(SIGNALS))
@@ -162,7 +165,6 @@ def test_signals_are_finite_everywhere_and_none_where_there_is_no_layer(
 def _builds(space: SearchSpace, tokens: list[int]) -> bool:
     try:
         space.build(tuple(tokens), GRASP)
-    except Exception as error:
-        assert type(error).__name__ == "ShapeError"
+    except ShapeError:
         return False
     return True
