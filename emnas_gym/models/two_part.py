@@ -31,6 +31,7 @@ class TwoPart(FittedModel):
         accuracy: Gives the accuracy of a network that learns.
         chance: Accuracy of one that does not.
         spread: Standard deviation of accuracies of networks that learn, about the prediction.
+        chance_spread: The same of networks that do not, about `chance`.
         sharpness: 1 predicts the mean of the two outcomes, more goes towards the likelier one,
             which is their median.
     """
@@ -42,6 +43,7 @@ class TwoPart(FittedModel):
     accuracy: RecurrentEnsemble
     chance: float
     spread: float
+    chance_spread: float
     sharpness: float = 1.0
 
     @property
@@ -57,7 +59,8 @@ class TwoPart(FittedModel):
         """
         probability, reached = self.outcomes(x)
         gain = reached - self.chance
-        variance = probability * (1 - probability) * gain**2 + probability * self.spread**2
+        within = probability * self.spread**2 + (1 - probability) * self.chance_spread**2
+        variance = probability * (1 - probability) * gain**2 + within
         return self.chance + sharpened(probability, self.sharpness) * gain, np.sqrt(variance)
 
     def outcomes(self, x: Array) -> tuple[Array, Array]:
@@ -72,7 +75,7 @@ class TwoPart(FittedModel):
     def expected(self, x: Array) -> dict[str, float]:
         """Mean absolute and squared error over networks, if the stated probabilities were true.
 
-        Accuracies of networks that learn are taken to be normal about what is predicted.
+        Accuracies are taken to be normal about each of the two outcomes.
 
         Args:
             x: Layers, shape (N, L, F).
@@ -80,8 +83,9 @@ class TwoPart(FittedModel):
         probability, reached = self.outcomes(x)
         mean, deviation = self.predict(x)
         unbiased = sharpened(probability, 1.0) * (reached - self.chance) + self.chance
-        missed = _mean_size(reached - mean, self.spread)
-        size = probability * missed + (1 - probability) * np.abs(self.chance - mean)
+        learned = _mean_size(reached - mean, self.spread)
+        not_learned = _mean_size(self.chance - mean, self.chance_spread)
+        size = probability * learned + (1 - probability) * not_learned
         square = deviation**2 + (unbiased - mean) ** 2
         return {"mae": float(size.mean()), "mse": float(square.mean())}
 
@@ -97,6 +101,7 @@ class TwoPart(FittedModel):
         return {
             "chance": self.chance,
             "spread": self.spread,
+            "chance_spread": self.chance_spread,
             "sharpness": self.sharpness,
             "link": self.learns.link,
             "signals": propagation.VERSION,
@@ -116,7 +121,9 @@ class TwoPart(FittedModel):
                 f"this is {propagation.VERSION}; fit it again"
             )
         parts = _parts(arrays, options)
-        limits = {"chance": 1.0, "spread": 1.0, "sharpness": MAX_SHARPNESS}
+        limits = dict.fromkeys(("chance", "spread", "chance_spread"), 1.0) | {
+            "sharpness": MAX_SHARPNESS
+        }
         numbers = {name: _number(options, name, most) for name, most in limits.items()}
         return cls(parts["learns"], parts["accuracy"], **numbers)
 

@@ -96,8 +96,11 @@ class TwoPartRegressor(Estimator):
             network = self._train(inputs, torch.from_numpy(lengths), targets)
         arrays = {"centre": centre, "scale": scale, **network.arrays()}
         self.model_ = self._model(arrays, targets)
-        gap = (self.model_.outcomes(x)[1] - y)[learned]
-        self.model_ = replace(self.model_, spread=float(np.sqrt((gap**2).mean())))
+        self.model_ = replace(
+            self.model_,
+            spread=_size((self.model_.outcomes(x)[1] - y)[learned]),
+            chance_spread=_size(y[~learned] - targets.chance),
+        )
         return self
 
     def _model(self, arrays: dict[str, NDArray[Any]], targets: _Targets) -> TwoPart:
@@ -111,7 +114,12 @@ class TwoPartRegressor(Estimator):
             named = {name: rounded(np.asarray(v)) for name, v in (arrays | own).items()}
             parts.append(RecurrentEnsemble(**named, link="logit"))
         return TwoPart(
-            parts[0], parts[1], chance=targets.chance, spread=0.0, sharpness=self.sharpness
+            parts[0],
+            parts[1],
+            chance=targets.chance,
+            spread=0.0,
+            chance_spread=0.0,
+            sharpness=self.sharpness,
         )
 
     def _train(self, inputs: Tensor, lengths: Tensor, targets: _Targets) -> _Members:
@@ -139,6 +147,11 @@ class TwoPartRegressor(Estimator):
                 optimiser.step()
                 schedule.step()
         return members
+
+
+def _size(off: Array) -> float:
+    """Root mean square."""
+    return float(np.sqrt((off**2).mean()))
 
 
 class _Targets:
