@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -76,8 +77,9 @@ class Surrogate:
 
 
 def surrogate_name(space: str, task: str, device: str | None, field: str) -> str:
-    """Name of the files of a surrogate, without suffix."""
-    return "_".join([space, task, *([device] if device else []), field])
+    """Name of the files of a surrogate, without suffix; a task may be the path of images."""
+    name = "_".join([space, task, *([device] if device else []), field])
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def shipped_folder() -> Path:

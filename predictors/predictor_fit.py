@@ -24,7 +24,6 @@ from emnas_gym.models.inputs import encode
 from emnas_gym.surrogate_file import Surrogate
 from emnas_gym.tasks import Task
 from predictors.estimators.additive import AdditiveRegressor
-from predictors.estimators.bagged import BaggedRegressor
 from predictors.estimators.base import Estimator
 from predictors.estimators.count import CountRegressor
 from predictors.estimators.elastic_net import ElasticNetRegressor
@@ -42,6 +41,7 @@ from predictors.store import Tokens
 LEAST_ROWS = 20
 FOLDS = 5
 BASELINE = "median"
+COMMAND = "python -m predictors fit --csv"
 Candidate = tuple[str, Estimator]  # encoding, estimator
 OF_A_DEVICE = ("latency_ms", "energy_mj", "instructions", "npu_cycles")
 
@@ -135,7 +135,8 @@ def fit_predictor(
         note=f"Cross-validated in {FOLDS} folds; networks of equal behaviour stay together.",
     )
     measured = [len(architecture.tokens) for architecture in batch]
-    return replace(made, lengths=(min(measured), max(measured)), reads=encoding)
+    lengths, about = (min(measured), max(measured)), {**made.about, "command": COMMAND}
+    return replace(made, lengths=lengths, reads=encoding, about=about)
 
 
 def _checked(
