@@ -49,20 +49,21 @@ def _counted(
     return np.array([count(space.build(tokens, DIGITS)) for tokens in networks], dtype=np.float64)
 
 
-def _labels(table: Table) -> tuple[list[Tokens], Array]:
+def labels(table: Table) -> tuple[list[Tokens], Array]:
     """Networks, and their validation accuracy averaged over all seeds."""
     known = table.accuracies()
     return list(known), np.array([np.mean(values) for values in known.values()])
 
 
-def _split(space: SearchSpace, networks: Sequence[Tokens]) -> tuple[Indices, Indices]:
+def split(space: SearchSpace, networks: Sequence[Tokens]) -> tuple[Indices, Indices]:
+    """Indices of the training and of the held-out networks."""
     return by_architecture([space.canonical_tokens(tokens) for tokens in networks])
 
 
 def _fit_accuracy(table: Table) -> Surrogate:
     space = load_space(SPACE)
-    networks, accuracy = _labels(table)
-    train, _ = _split(space, networks)
+    networks, accuracy = labels(table)
+    train, _ = split(space, networks)
     layers = layers_of(space, DIGITS, [networks[i] for i in train])
     model, scores = fit_accuracy(layers, accuracy[train], SEARCHED, parts=3)
     return surrogate(
@@ -80,8 +81,8 @@ def _fit_accuracy(table: Table) -> Surrogate:
 def accuracy_figures(model: Predictor, table: Table | None = None) -> Figures:
     """Agreement on held-out networks, beside baselines and the noise of the labels."""
     space, table = load_space(SPACE), table or committed()
-    networks, accuracy = _labels(table)
-    train, test = _split(space, networks)
+    networks, accuracy = labels(table)
+    train, test = split(space, networks)
     held, measured = [networks[i] for i in test], accuracy[test]
     predicted = predict(model, layers_of(space, DIGITS, held))
     middle = np.full(len(test), np.median(accuracy[train]))
@@ -109,7 +110,7 @@ def _latencies(table: Table, device: str) -> tuple[list[Tokens], Array]:
 def _fit_latency(table: Table, device: str) -> Surrogate:
     space = load_space(SPACE)
     networks, latency = _latencies(table, device)
-    train, _ = _split(space, networks)
+    train, _ = split(space, networks)
     part = [networks[i] for i in train]
     model, scores = fit_relative_latency(space, DIGITS, part, latency[train], DETAILS)
     where = table.about.get("host", "this machine") if device == "host" else "Arm Vela"
@@ -130,7 +131,7 @@ def latency_figures(model: Model, device: str, table: Table | None = None) -> Fi
     """Agreement on held-out networks, beside the median and MACs alone."""
     space, table = load_space(SPACE), table or committed()
     networks, latency = _latencies(table, device)
-    train, test = _split(space, networks)
+    train, test = split(space, networks)
     held, measured = [networks[i] for i in test], latency[test]
     predicted = predict_latency(model, space, DIGITS, held)
     middle = np.full(len(test), np.median(latency[train]))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.space import load_space
-from emnas_gym.surrogate_file import Model, Predictor, Surrogate
+from emnas_gym.surrogate_file import Model, Surrogate
 from emnas_gym.tasks import GRASP
-from predictors.accuracy_fit import FEW, fit_accuracy, layers_of, predict
-from predictors.emnas_tables import SOURCE, Row, hardware_rows, read_table
+from predictors.emnas_tables import SOURCE, hardware_rows
 from predictors.fitted import Figures, surrogate
+from predictors.grasp_study import SEED, SPACE, accuracies, accuracy_rows, described, study
 from predictors.latency_fit import Details, fit_latency, predict_latency
 from predictors.metrics import agreement, errors
 from predictors.splits import Indices, of_the_original
 
 Array = NDArray[np.float64]
-SPACE = "emnas-382"
-SEED_ACCURACY_MAE = {"fixed": 0.0957, "variable": 0.0826}  # of the original on the same test rows
 LATENCY_NOTE = (
     "Measured on networks of 6 tokens only. Other lengths are sums of the costs of the same kinds "
     "of layers, which nobody measured; above the limit of the original nothing was fitted."
@@ -129,57 +126,36 @@ def latency_figures(model: Model, device: str) -> Figures:
     }
 
 
-def _accuracy_rows() -> tuple[list[Row], dict[str, list[Row]]]:
-    """Training rows of both tables together, and the test rows of each."""
-    tables = {
-        "fixed": [row for row in read_table("dataset_3") if row.accuracy is not None],
-        "variable": read_table("variable_length"),
-    }
-    space = load_space(SPACE)
-    train: list[Row] = []
-    test: dict[str, list[Row]] = {}
-    for name, rows in tables.items():
-        first, second = of_the_original(len(rows))
-        train += [rows[i] for i in first]
-        test[name] = [rows[i] for i in second]
-    held = {space.canonical_tokens(row.tokens) for rows in test.values() for row in rows}
-    return [row for row in train if space.canonical_tokens(row.tokens) not in held], test
-
-
-def _accuracies(rows: Sequence[Row]) -> Array:
-    return np.array([row.accuracy for row in rows], dtype=np.float64)
-
-
 def _fit_accuracy() -> Surrogate:
-    space = load_space(SPACE)
-    train, _ = _accuracy_rows()
-    layers = layers_of(space, GRASP, [row.tokens for row in train])
-    model, scores = fit_accuracy(layers, _accuracies(train), FEW)
+    done = study()
     return surrogate(
         "accuracy",
-        space,
+        load_space(SPACE),
         GRASP,
-        model,
+        done.model,
         what="grasp",
         source=f"dataset_3 and variable_length of {SOURCE}, grasp verification, half data set",
-        held_out=accuracy_figures(model),
-        chosen_by=scores,
+        held_out=accuracy_figures(done.model),
+        chosen_by={
+            f"{name}: {kind}, {table}": value
+            for table in done.of_table
+            for name, scores in done.scores(table).items()
+            for kind, value in scores.items()
+        },
         note=ACCURACY_NOTE,
     )
 
 
-def accuracy_figures(model: Predictor) -> Figures:
+def accuracy_figures(model: Model) -> Figures:
     """Errors on the test rows of both of the original's splits, beside the original's own."""
-    space = load_space(SPACE)
-    train, test = _accuracy_rows()
-    mean = float(_accuracies(train).mean())
-    figures: Figures = {"n_train": len(train)}
+    train, test = accuracy_rows()
+    known = accuracies([row for rows in train.values() for row in rows])
+    figures: Figures = {"n_train": len(known)}
     for name, rows in test.items():
-        measured = _accuracies(rows)
-        predicted = predict(model, layers_of(space, GRASP, [row.tokens for row in rows]))
-        figures[name] = agreement(predicted, measured) | {
-            "seed_mae": SEED_ACCURACY_MAE[name],
-            "mean_predictor_mae": errors(np.full(len(rows), mean), measured)["mae"],
+        measured = accuracies(rows)
+        figures[name] = agreement(model.predict(described(rows))[0], measured) | {
+            "seed_mae": SEED[name]["mae"],
+            "mean_predictor_mae": errors(np.full(len(rows), known.mean()), measured)["mae"],
             "n_test": len(rows),
         }
     return figures

@@ -178,8 +178,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 
 def _plain(surrogate: Surrogate) -> dict[str, object]:
     model = surrogate.model
-    arrays = model.arrays() if isinstance(model, Ensemble | RecurrentEnsemble) else vars(model)
-    return vars(surrogate) | {"model": json.dumps(arrays, default=np.ndarray.tolist)}
+    parts = [model.arrays(), model.options()]
+    return vars(surrogate) | {"model": json.dumps(parts, default=np.ndarray.tolist)}
 
 
 def _damage(name: str, folder: Path) -> None:

@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "position_network": "emnas_gym.models.position_network:PositionNetwork",
     "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",
     "trees": "emnas_gym.models.trees:Trees",
+    "two_part": "emnas_gym.models.two_part:TwoPart",
 }
 
 
