@@ -185,6 +185,9 @@ class SurrogateEvaluator(Evaluator):
         return predicted
 
     def _summed(self, model: AdditiveCosts, architecture: Architecture) -> float:
+        if not model.by_layer:
+            tokens = architecture.canonical
+            return round(model.network_cost(architecture.space, self.task, tokens), DECIMALS)
         shape, total = self.task.input_shape, model.constant
         for token in architecture.canonical:
             known = self._layer_costs.get((shape, token))

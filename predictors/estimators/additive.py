@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from emnas_gym.models.additive import AdditiveCosts, Terms
+from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.kpu_terms import Terms
 
 Array = NDArray[np.float64]
 ROUNDS = 5  # of reweighting, after which costs hardly move
@@ -21,7 +22,7 @@ class AdditiveRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Non-negative least absolute deviations, by reweighted non-negative least squares.
 
     Args:
-        details: Details that the terms tell apart (`emnas_gym.models.additive.DETAILS`).
+        details: Details that the terms tell apart (`emnas_gym.models.layer_terms.DETAILS`).
         relative: Whether errors are relative to the value; absolute otherwise.
     """
 

@@ -1,0 +1,1 @@
+"""What estimators must reach: a row of figures each, on rows that no choice has seen."""
