@@ -10,15 +10,8 @@ from data_files import EMNAS, needs
 
 from emnas_gym.errors import ShapeError
 from emnas_gym.layers import LayerSpec
-from emnas_gym.models.kpu_program import (
-    Step,
-    Steps,
-    absorb_pads,
-    layer_steps,
-    lower,
-    parts,
-    working_memory,
-)
+from emnas_gym.models.kpu_program import lower, parts
+from emnas_gym.models.kpu_steps import Step, Steps, absorb_pads, layer_steps, working_memory
 from emnas_gym.models.kpu_terms import chain_steps, kpu_terms
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import DIGITS, GRASP

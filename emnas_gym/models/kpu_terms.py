@@ -15,7 +15,8 @@ from types import MappingProxyType
 
 from emnas_gym.grammar import Grammar
 from emnas_gym.graph import Shape
-from emnas_gym.models.kpu_program import Step, Steps, absorb_pads, layer_steps, lower, parts
+from emnas_gym.models.kpu_program import lower, parts
+from emnas_gym.models.kpu_steps import Step, Steps, absorb_pads, layer_steps
 from emnas_gym.tasks import Task
 
 Terms = dict[str, float]
