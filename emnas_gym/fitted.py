@@ -159,6 +159,9 @@ class FittedEvaluator(Evaluator):
         return predicted
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
+        if not model.by_layer:
+            tokens = architecture.canonical
+            return round(model.network_cost(architecture.space, self.task, tokens), DECIMALS)
         shape, total = self.task.input_shape, model.constant
         for token in architecture.canonical:
             key = (part.field, shape, token)

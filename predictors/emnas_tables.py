@@ -7,6 +7,7 @@ latency of 0 that the network did not run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emnas_gym.errors import DatasetError
@@ -113,3 +114,24 @@ def hardware_rows(column: str, limit_ms: float) -> list[Row]:
         for row in read_table("dataset_3")
         if row.complete and row.model_id not in FILLED_IN_LATER and getattr(row, column) <= limit_ms
     ]
+
+
+def repeated_readings(rows: Sequence[Row]) -> frozenset[str]:
+    """Ids of networks whose K210 latency was measured on the network before them.
+
+    The original's driver took a line of the board's answers by its place, without a check that the
+    network had run. Where one failed, the last result stood there again. In dataset_3 these are
+    exactly the rows that the original filled in later (`FILLED_IN_LATER`) and left out of its fit;
+    in dataset_7 they are one in seven of the measured ones.
+
+    Args:
+        rows: A whole table, in file order.
+    """
+    found: set[str] = set()
+    last: float | None = None
+    for row in rows:
+        if row.sipeed_latency_ms:
+            if row.sipeed_latency_ms == last:
+                found.add(row.model_id)
+            last = row.sipeed_latency_ms
+    return frozenset(found)

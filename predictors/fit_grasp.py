@@ -20,7 +20,7 @@ from predictors.splits import Indices, of_the_original
 Array = NDArray[np.float64]
 LATENCY_NOTE = (
     "Measured on networks of 6 tokens only. Other lengths are sums of the costs of the same kinds "
-    "of layers, which nobody measured; above the limit of the original nothing was fitted."
+    "of work, which nobody measured; above the limit of the original nothing was fitted."
 )
 ACCURACY_NOTE = (
     "Labels are validation accuracies after the last of 3 to 5 epochs, rounded to 0.01; half of "
@@ -52,14 +52,21 @@ BOARDS = {
         "sipeed_latency_ms",
         2000.0,
         "Sipeed Maix Bit, mean of 20 runs",
-        ((), ("sigmoid",), ("sigmoid", "cache"), ("sigmoid", "cache", "parity")),
+        (
+            (),
+            ("sigmoid",),
+            ("sigmoid", "cache"),
+            ("sigmoid", "cache", "parity"),
+            ("kpu",),
+            ("kpu", "cache"),
+        ),
         125.655,
     ),
     "jevois": Board(
         "jevois_latency_ms",
         100.0,
         "JeVois camera, whole milliseconds read off by hand",
-        ((), ("sigmoid",)),
+        ((), ("sigmoid",), ("patches",), ("sigmoid", "patches")),
         3.80,
     ),
 }
@@ -74,8 +81,8 @@ def fit() -> list[Surrogate]:
     return [*(fit_board(device) for device in BOARDS), _fit_accuracy()]
 
 
-def _board_rows(board: Board) -> tuple[list[tuple[int, ...]], Array, Indices, Indices]:
-    """Tokens, latencies, and the indices of the training and of the test rows."""
+def board_rows(board: Board) -> tuple[list[tuple[int, ...]], Array, Indices, Indices]:
+    """Tokens, latencies, and the indices of the original's training and test rows."""
     rows = hardware_rows(board.column, board.limit_ms)
     measured = np.array([getattr(row, board.column) for row in rows], dtype=np.float64)
     return [row.tokens for row in rows], measured, *of_the_original(len(rows))
@@ -88,7 +95,7 @@ def fit_board(device: str) -> Surrogate:
         device: A name of `BOARDS`.
     """
     space, board = load_space(SPACE), BOARDS[device]
-    tokens, measured, train, _ = _board_rows(board)
+    tokens, measured, train, _ = board_rows(board)
     part = [tokens[i] for i in train]
     model, scores = fit_latency(space, GRASP, part, measured[train], board.details)
     return surrogate(
@@ -108,7 +115,7 @@ def fit_board(device: str) -> Surrogate:
 def latency_figures(model: Model, device: str) -> Figures:
     """Errors on the test rows of the original's split, beside the original's own."""
     board = BOARDS[device]
-    tokens, measured, train, test = _board_rows(board)
+    tokens, measured, train, test = board_rows(board)
     held = measured[test]
     predicted = predict_latency(model, load_space(SPACE), GRASP, [tokens[i] for i in test])
     middle = np.full(len(test), np.median(measured[train]))

@@ -14,7 +14,13 @@ from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import read_surrogate, shipped_folder
 from emnas_gym.tasks import GRASP
 from predictors import fit_grasp, fit_mobile
-from predictors.emnas_tables import SPACES, hardware_rows, read_table
+from predictors.emnas_tables import (
+    FILLED_IN_LATER,
+    SPACES,
+    hardware_rows,
+    read_table,
+    repeated_readings,
+)
 from predictors.evaluate import evaluate
 from predictors.external import VARIABLE, read_rows
 
@@ -70,13 +76,24 @@ def test_rows_of_the_original_fits() -> None:
     assert sum(row.runs and row.accuracy is not None for row in read_table("dataset_7")) == 364
 
 
+def test_readings_of_another_network_are_told() -> None:
+    """In dataset_3 the rule finds exactly what the original filled in after its fit."""
+    needs(*EMNAS)
+    assert repeated_readings(read_table("dataset_3")) == FILLED_IN_LATER
+    rows = read_table("dataset_7")
+    repeated = repeated_readings(rows)
+    assert len(repeated) == 50
+    assert all(row.runs for row in rows if row.model_id in repeated)
+
+
 def test_k210_latency_on_the_original_split() -> None:
-    """At most a tenth of the original's 125.655 ms, on its own test rows."""
+    """Less than a tenth of the original's 125.655 ms, on its own test rows."""
     needs(*EMNAS)
     shipped = read_surrogate(shipped_folder() / "emnas-382_grasp_sipeed-maix-bit_latency_ms.json")
     figures = fit_grasp.latency_figures(shipped.model, "sipeed-maix-bit")
     assert (figures["n_train"], figures["n_test"]) == (860, 96)
-    assert figures["mae_ms"] <= 13
+    assert figures["mae_ms"] <= 10
+    assert figures["tau"] >= 0.93
     assert figures["median_predictor_mae_ms"] == pytest.approx(141.54, abs=0.01)
     assert figures["mae_ms"] == pytest.approx(shipped.about["held_out"]["mae_ms"], rel=1e-3)
 
@@ -90,12 +107,16 @@ def test_k210_latency_is_fitted_again_the_same() -> None:
 def test_the_others_beat_their_baselines() -> None:
     needs(*EMNAS)
     figures = evaluate()
-    assert figures["jevois_seed_split"]["mae_ms"] < 0.5 * 3.80
+    assert figures["jevois_seed_split"]["mae_ms"] <= 0.80
+    assert figures["jevois_seed_split"]["rmse_ms"] ** 2 <= 2.8
     for part in ("fixed", "variable"):
         found = figures["grasp_accuracy"][part]
         assert found["mae"] < found["seed_mae"] < found["mean_predictor_mae"]
     mobile = figures["mobile"]
-    assert mobile["latency"]["mae_ms"] < mobile["latency"]["median_predictor_mae_ms"]
+    assert mobile["latency"]["mae_ms"] <= 40 < mobile["latency"]["median_predictor_mae_ms"]
+    assert mobile["latency"]["read_anew"]["mae"] <= 12
+    for winner in mobile["latency"]["outside_the_table"]:
+        assert winner["predicted_ms"] == pytest.approx(winner["measured_ms"], rel=0.15)
     assert mobile["feasible"]["right"] > mobile["feasible"]["majority_right"] + 0.2
     assert mobile["accuracy"]["mae"] <= mobile["accuracy"]["median_predictor_mae"]
     assert fit_mobile.WINNERS_MS
@@ -106,7 +127,7 @@ def test_without_the_data_the_figures_of_the_fit_are_shown(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     figures = evaluate()
-    assert figures["k210_seed_split"]["mae_ms"] <= 13
+    assert figures["k210_seed_split"]["mae_ms"] <= 10
     assert figures["k210_seed_split"]["computed"].startswith("by python -m predictors fit")
     assert figures["accuracy"]["computed"] == "now"
     with pytest.raises(DatasetError, match="set EMNAS_DATA"):

@@ -1,13 +1,12 @@
-"""What the layers of a network ask of a device, counted: the input of additive latency surrogates.
+"""A latency as a sum: what a network asks of a device, counted in terms, each at its cost.
 
-A term is a kind of work and an amount, e.g. ``"conv 3x3/2 same: macs"`` → 442,368. A fitted model
-gives every term a non-negative cost, and a network costs a constant and the sum over its layers.
-The details below are what a Kendryte K210 distinguishes; a fit chooses which of them it uses.
+A fitted model gives every term a non-negative cost. A network costs a constant and the sum over its
+layers (`emnas_gym.models.layer_terms`), or over the steps that a compiler makes of them
+(`emnas_gym.models.kpu_terms`); a fit chooses which, and which details are told apart.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,78 +14,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym import costs
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.grammar import Grammar
-from emnas_gym.graph import GraphBuilder, LayerGraph, Node, Shape
+from emnas_gym.graph import Shape
 from emnas_gym.layers import LayerSpec
 from emnas_gym.models.base import Array, FittedModel
+from emnas_gym.models.kpu_terms import Terms, kpu_terms
+from emnas_gym.models.layer_terms import DETAILS, layer_terms
 from emnas_gym.tasks import Task
 
-DETAILS = {
-    "sigmoid": "a sigmoid costs by the convolution before it, which may or may not absorb it",
-    "small": "maps below 4 × 4, which the KPU refuses, so that the CPU computes them",
-    "parity": "whether the zeros of a stride-2 window lie on both sides (odd maps) or on one",
-    "cache": "2 × 2 convolutions by how many channels share a set of the 4 KiB cache way",
-}
-KPU_LEAST = 4
-CACHE_WAY, CACHE_WAYS = 4096, 8  # bytes, ways
+BY_STEPS = frozenset({"kpu", "cache"})  # details that go with steps
 CONSTANT = "network: calls"
 LARGEST = 1e100  # of a cost; sums of such costs stay finite
-Terms = dict[str, float]
-
-
-def layer_terms(
-    spec: LayerSpec, shape: Shape, classes: int, details: Sequence[str]
-) -> tuple[Shape, Terms]:
-    """Terms of one layer on the shape that it reads, and the shape that it returns.
-
-    Raises:
-        ShapeError: If the layer does not fit the shape.
-    """
-    builder = GraphBuilder(shape)
-    spec.lower(builder, classes)
-    graph = builder.build()
-    terms: Terms = {}
-    for node in graph.nodes[1:]:
-        if node.op not in ("dropout", "sigmoid"):
-            _add_node(terms, graph, node, details)
-    if spec.activation == "sigmoid":
-        after = f" after {_window_name(graph.nodes[1])}" if "sigmoid" in details else ""
-        terms[f"sigmoid{after}: out"] = math.prod(builder.shape)
-        terms["sigmoid: calls"] = 1
-    return builder.shape, terms
-
-
-def _add_node(terms: Terms, graph: LayerGraph, node: Node, details: Sequence[str]) -> None:
-    before = graph.in_shapes(node)[0]
-    name = _window_name(node)
-    if node.op in ("conv2d", "depthwise_conv2d"):
-        if "small" in details and min(*before[:2], *node.shape[:2]) < KPU_LEAST:
-            name += " small"
-        elif "parity" in details and node.stride[0] == 2:
-            name += " odd" if before[0] % 2 else " even"
-    amounts = {
-        "calls": 1,
-        "macs": costs.node_macs(graph, node),
-        "in": math.prod(before),
-        "out": node.size,
-    }
-    for what, amount in amounts.items():
-        if amount:
-            terms[f"{name}: {what}"] = terms.get(f"{name}: {what}", 0) + amount
-    if "cache" in details and node.op == "conv2d" and node.kernel == (2, 2):
-        shared = before[2] * math.gcd(before[0] * before[1], CACHE_WAY) / CACHE_WAY
-        if shared >= CACHE_WAYS:
-            terms[f"conv 2x2 with {shared:g} channels a cache set: macs"] = amounts["macs"]
-
-
-def _window_name(node: Node) -> str:
-    if node.op not in ("conv2d", "depthwise_conv2d"):
-        return node.op
-    kind = "conv" if node.op == "conv2d" else "depthwise"
-    size, step = node.kernel[0], node.stride[0]
-    return f"{kind} {size}x{size}/{step}" + (f" {node.padding}" if size > 1 else "")
 
 
 def network_terms(
@@ -102,8 +41,13 @@ def network_terms(
 
     Raises:
         ShapeError: If a layer does not fit its shape.
+        ValueError: If a detail of layers is asked for beside ``"kpu"``.
     """
     total: Terms = {CONSTANT: 1}
+    if "kpu" in details:
+        if not BY_STEPS.issuperset(details):
+            raise ValueError(f"with 'kpu' only {sorted(BY_STEPS)} can be told apart: {details}")
+        return total | kpu_terms(space, task, tokens, "cache" in details)
     shape = task.input_shape
     for token in space.canonical_tokens(tokens):
         shape, terms = layer_terms(space.spec(token), shape, task.classes, details)
@@ -163,10 +107,37 @@ class AdditiveCosts(FittedModel):
             raise SurrogateFileError(f"a sum of costs has no arrays, not {sorted(arrays)}")
         return cls.checked(options.get("costs"), options.get("details"))
 
+    @property
+    def by_layer(self) -> bool:
+        """Whether a network costs what its layers do, each on the shape that it reads."""
+        return "kpu" not in self.details
+
+    def network_cost(self, space: Grammar, task: Task, tokens: Sequence[int]) -> float:
+        """Cost of a whole network.
+
+        Raises:
+            ShapeError: If a layer does not fit its shape.
+        """
+        return self._price(network_terms(space, task, tokens, self.details))
+
+    def _price(self, terms: Terms) -> float:
+        return sum(self.costs.get(name, 0.0) * amount for name, amount in terms.items())
+
     def layer_cost(self, spec: LayerSpec, shape: Shape, classes: int) -> tuple[Shape, float]:
-        """Cost of one layer on the shape that it reads, and the shape that it returns."""
+        """Cost of one layer on the shape that it reads, and the shape that it returns.
+
+        Args:
+            spec: The layer.
+            shape: What it reads.
+            classes: Classes of the task, for the output layer.
+
+        Raises:
+            ValueError: If costs are not by layer.
+        """
+        if not self.by_layer:
+            raise ValueError("steps of a K210 belong to a whole network: ask for network_cost")
         out, terms = layer_terms(spec, shape, classes, self.details)
-        return out, sum(self.costs.get(name, 0.0) * amount for name, amount in terms.items())
+        return out, self._price(terms)
 
     @property
     def constant(self) -> float:
@@ -187,6 +158,6 @@ class AdditiveCosts(FittedModel):
             if not number or not 0 <= value <= LARGEST:
                 raise SurrogateFileError(f"the cost of {name!r}, {value!r}, is no number from 0 on")
         unknown = [detail for detail in details if detail not in list(DETAILS)]
-        if unknown:
-            raise SurrogateFileError(f"unknown details {unknown}")
+        if unknown or ("kpu" in details and not BY_STEPS.issuperset(details)):
+            raise SurrogateFileError(f"unknown details {unknown or details}")
         return cls({str(k): float(v) for k, v in costs.items()}, tuple(details))

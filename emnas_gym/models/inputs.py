@@ -20,8 +20,10 @@ from emnas_gym.errors import UnknownName
 from emnas_gym.features import layer_table
 from emnas_gym.grammar import Grammar
 from emnas_gym.models import counts, layer_graphs, paths
-from emnas_gym.models.additive import DETAILS, Terms, network_terms
+from emnas_gym.models.additive import network_terms
 from emnas_gym.models.base import Array
+from emnas_gym.models.kpu_terms import Terms
+from emnas_gym.models.layer_terms import DETAILS
 from emnas_gym.models.mixture import JOIN
 from emnas_gym.tasks import Task
 

@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 from scipy.optimize import nnls
 
-from emnas_gym.models.additive import AdditiveCosts, Terms
+from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.models.base import Array
+from emnas_gym.models.kpu_terms import Terms
 from predictors.estimators.base import Estimator, on_link
 
 ROUNDS = 5  # of reweighting, after which costs hardly move
@@ -21,7 +22,7 @@ class AdditiveRegressor(Estimator):
     """Non-negative least absolute deviations, by reweighted non-negative least squares.
 
     Args:
-        details: Details that the terms tell apart (`emnas_gym.models.additive.DETAILS`).
+        details: Details that the terms tell apart (`emnas_gym.models.layer_terms.DETAILS`).
         relative: Whether errors are relative to the value; absolute otherwise.
     """
 
