@@ -13,6 +13,7 @@ from predictors.cells.features import (
     cost_counts,
     counts,
     edge_encoding,
+    kept_counts,
     path_encoding,
     way_statistics,
 )
@@ -86,6 +87,7 @@ def test_counts_and_statistics_by_hand() -> None:
     assert dead.tolist() == [1]
     assert only(cell, active(cell)).tolist() == [[CONV3, NONE, NONE, SKIP, 4, NONE]]
     assert edge_encoding(cell).sum() == 4
+    assert kept_counts(cell)[0].tolist() == [1, 0, 1, 1, 1, 0, 0, 0]
     most3, least3 = way_statistics(cell)[0, :2]
     assert (most3, least3) == (1, 0)
     assert not way_statistics(np.zeros((1, 6), dtype=np.int8)).any()

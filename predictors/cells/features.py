@@ -11,6 +11,7 @@ from predictors.cells.topology import (
     CONV1,
     CONV3,
     EDGES,
+    NONE,
     OPERATIONS,
     PATHS,
     POOL,
@@ -64,6 +65,20 @@ def cost_counts(operations: Operations) -> Array:
     dead = (live.sum(axis=1) < connected(operations).sum(axis=1)).astype(np.float64)
     groups = [counts(operations), *(counts(only(operations, edges)) for edges in kept)]
     return np.concatenate([*groups, dead[:, None]], axis=1)
+
+
+def kept_counts(operations: Operations) -> Array:
+    """Counts of the operations that a converter to TensorFlow Lite keeps, shape (N, 8).
+
+    It drops what goes into the last inner node where that node's only way out is ``none``. What
+    else it makes of nodes without input or output is left to four flags to learn: no way out of
+    the last inner node, nothing into the first, nothing into the last, no way out of the first.
+    """
+    none = operations == NONE
+    kept = operations.copy()
+    kept[none[:, 5], 1:3] = NONE
+    flags = [none[:, 5], none[:, 0], none[:, 1] & none[:, 2], none[:, 2] & none[:, 4]]
+    return np.concatenate([counts(kept), np.stack(flags, axis=1).astype(np.float64)], axis=1)
 
 
 def cost_features(operations: Operations) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from emnas_gym.models.base import Array, rounded
@@ -83,9 +84,8 @@ def _sum(x: Array, y: Array) -> CentredSum:
     return CentredSum(costs[:-1], costs[-1], rounded(y.min()), np.zeros(1), np.zeros(1))
 
 
-def _nearest(values: Array, value: float, count: int) -> Array:
-    order: Array = np.argsort(np.abs(values - value), kind="stable")[:count]
-    return order
+def _nearest(values: Array, value: float, count: int) -> NDArray[np.int64]:
+    return np.argsort(np.abs(values - value), kind="stable")[:count]
 
 
 def _best_shift(residuals: Array) -> float:

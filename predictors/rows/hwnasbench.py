@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 
-from predictors.cells.features import cost_counts, cost_features, counts, path_features
+from predictors.cells.features import cost_counts, cost_features, counts, kept_counts, path_features
 from predictors.cells.splits import all_cells, isomorphism_safe
 from predictors.cells.tables import DEVICES, read_cells, read_latencies
 from predictors.cells.topology import Operations
@@ -37,6 +37,11 @@ SPEARMAN = 0.98
 def _sum(neighbours: int, train: Operations, y: Array, test: Operations) -> Array:
     model = CentredSumRegressor(neighbours).fit(cost_counts(train), y)
     return model.predict(cost_counts(test))
+
+
+def _kept(train: Operations, y: Array, test: Operations) -> Array:
+    model = CentredSumRegressor(200).fit(kept_counts(train), y)
+    return model.predict(kept_counts(test))
 
 
 def _trees(train: Operations, y: Array, test: Operations) -> Array:
@@ -64,7 +69,8 @@ def _corrected(train: Operations, y: Array, test: Operations) -> Array:
         random_state=0,
     ).fit(cost_features(train), rest)
     sums: Array = model.predict(cost_counts(test))
-    return sums * np.exp(trees.predict(cost_features(test)))
+    factor: Array = np.exp(trees.predict(cost_features(test)))
+    return sums * factor
 
 
 def _median(train: Operations, y: Array, test: Operations) -> Array:
@@ -74,6 +80,7 @@ def _median(train: Operations, y: Array, test: Operations) -> Array:
 CANDIDATES: dict[str, Fit] = {
     "sum of operations": partial(_sum, 0),
     "sum of operations, centred": partial(_sum, 200),
+    "sum of kept operations, centred": _kept,
     "sum of operations, trees on the rest": _corrected,
     "trees on path features": _trees,
 }

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, Matern, WhiteKernel
 
-from predictors.cells.features import edge_encoding, path_features, way_statistics
+from predictors.cells.features import counts, edge_encoding, path_encoding, way_statistics
 from predictors.cells.splits import all_cells, isomorphism_safe
 from predictors.cells.tables import read_accuracies, read_cells
 from predictors.cells.topology import Operations, active, only
@@ -43,6 +43,13 @@ def ways_and_edges(operations: Operations) -> Array:
     """`way_statistics` and the operation of every active edge."""
     live = only(operations, active(operations))
     return np.concatenate([way_statistics(operations), edge_encoding(live)], axis=1)
+
+
+def paths_and_counts(operations: Operations) -> Array:
+    """The path encoding with the operations of active edges and their numbers: for trees."""
+    live = only(operations, active(operations))
+    parts = [path_encoding(operations), edge_encoding(live), counts(live)]
+    return np.concatenate(parts, axis=1)
 
 
 def _matern() -> Kernel:
@@ -71,7 +78,7 @@ def _trees(train: Operations, y: Array, test: Operations) -> Array:
     model = GradientBoostingRegressor(
         n_estimators=150, learning_rate=0.06, subsample=0.6, max_features=0.3, random_state=0
     )
-    predicted: Array = model.fit(path_features(train), y).predict(path_features(test))
+    predicted: Array = model.fit(paths_and_counts(train), y).predict(paths_and_counts(test))
     return predicted
 
 
