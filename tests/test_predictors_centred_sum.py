@@ -28,15 +28,15 @@ def test_costs_are_found_and_not_shifted_without_need(rng: np.random.Generator) 
 
 
 def test_more_hits_where_a_device_is_fast_or_slow(rng: np.random.Generator) -> None:  # E11
-    """Half of the times lie up to 25 % lower: the median of them all misses the fastest."""
+    """Half of the times lie 13 % lower: one prediction between the modes is near both."""
     x, y = _counted(rng, 1200)
-    y = y * np.where(rng.random(1200) < 0.55, rng.uniform(0.75, 1.0, 1200), 1.0)
+    y = y * np.where(rng.random(1200) < 0.55, 0.87, 1.0) * rng.normal(1, 0.01, 1200)
     hits = [
         figures(CentredSumRegressor(k).fit(x[:600], y[:600]).predict(x[600:]), y[600:])
         for k in (0, 200)
     ]
-    assert hits[1]["within_10pct"] > hits[0]["within_10pct"] + 0.05
-    assert hits[1]["within_10pct"] > 0.75
+    assert hits[1]["within_10pct"] > hits[0]["within_10pct"] + 0.1
+    assert hits[1]["within_10pct"] > 0.9
 
 
 def test_bad_input_is_refused(rng: np.random.Generator) -> None:
