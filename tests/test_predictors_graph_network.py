@@ -166,12 +166,10 @@ def test_chains_are_graphs_too(space: SearchSpace, rng: np.random.Generator) -> 
     assert (ranks(model.predict(graphs[200:]), y[200:])["tau"] or 0) > 0.7
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("device", ["raspi4", "pixel3", "eyeriss", "fpga"])
-def test_families_that_were_never_seen(device: str) -> None:  # E11
-    """Cells with two active 3×3 convolutions are predicted from those with fewer and more.
+def _held_out_family(device: str) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Cells with two active 3×3 convolutions, predicted from those with fewer and more.
 
-    On raspi4 only the order gains: within a family its times are noise around a line of MACs.
+    Figures of the graph network, and of lines through MACs and through parameters.
     """
     needs(ACCURACIES, LATENCIES)
     cells, y = read_cells(), read_latencies(device)
@@ -180,13 +178,32 @@ def test_families_that_were_never_seen(device: str) -> None:  # E11
     train, test = shown[family != 2][:600], shown[family == 2][:800]
     graphs = cell_graphs(cells.operations)
     model = GraphNetworkRegressor(members=2, epochs=40, link="log").fit(graphs[train], y[train])
-    own = figures(model.predict(graphs[test]), y[test])
-    print(device, own)
-    for cost in (cells.macs, cells.params):
-        line = CentredSumRegressor(0).fit(cost[train, None], y[train])
-        plain = figures(line.predict(cost[test, None]), y[test])
-        print(plain)
-        assert own["tau"] > plain["tau"]
-        assert device == "raspi4" or own["within_10pct"] > plain["within_10pct"]
-    if device in ("eyeriss", "fpga"):  # the simulated ones, which have no noise
-        assert own["within_10pct"] >= 0.8
+    lines = [
+        CentredSumRegressor(0).fit(cost[train, None], y[train]).predict(cost[test, None])
+        for cost in (cells.macs, cells.params)
+    ]
+    return figures(model.predict(graphs[test]), y[test]), [figures(p, y[test]) for p in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["eyeriss", "fpga"])
+def test_families_that_were_never_seen(device: str) -> None:  # E11, simulated devices
+    own, lines = _held_out_family(device)
+    assert own["within_10pct"] >= 0.8
+    for line in lines:
+        assert own["tau"] > line["tau"] and own["within_10pct"] > line["within_10pct"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["raspi4", "pixel3"])
+def test_order_in_families_of_boards(device: str) -> None:  # E11, measured boards: τ
+    own, lines = _held_out_family(device)
+    assert all(own["tau"] > line["tau"] for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="a line through MACs hits more often on boards: E11 is open")
+@pytest.mark.parametrize("device", ["raspi4", "pixel3"])
+def test_hits_in_families_of_boards(device: str) -> None:  # E11, measured boards: hit rate
+    own, lines = _held_out_family(device)
+    assert all(own["within_10pct"] > line["within_10pct"] for line in lines)
