@@ -21,6 +21,7 @@ TABLES: dict[str, dict[str, str]] = {
         "analytic": "emnas_gym.analytic:AnalyticEvaluator",
         "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
+        "audited": "predictors.audit:AuditedEvaluator",
         "host": "hardware.host:HostEvaluator",
         "npu": "hardware.npu:NpuEvaluator",
         "emulated": "hardware.emulated:EmulatedEvaluator",

@@ -22,13 +22,20 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}],
     "surrogate": [{}, K210, MOBILE],
     "trained": [{}],
+    "audited": [{}],
     "host": [{}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
     "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies
 }
 CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
-NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor", "emulated": "serial"}
+NEEDS = {
+    "trained": "torch",
+    "audited": "torch",
+    "host": "ai_edge_litert",
+    "npu": "ethosu.regor",
+    "emulated": "serial",
+}
 NEEDS["boards"] = "ai_edge_litert"
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
@@ -64,7 +71,7 @@ def test_evaluator(
     problem = Problem.make(**options)
     evaluator = resolve("evaluator", name).for_problem(problem)
     try:
-        check_evaluator(evaluator, _networks(problem, 2 if name == "trained" else 3))
+        check_evaluator(evaluator, _networks(problem, 2 if name in ("trained", "audited") else 3))
     finally:
         evaluator.close()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from predictors.fitted import Figures
+from predictors.intervals import interval
 from predictors.transfer.adapted import METHODS, adapt_process, learned_prior
 from predictors.transfer.conditioned import ConditionedLatency, Taught, teach
 from predictors.transfer.known import KnownDevices
@@ -199,12 +200,3 @@ def _summary(devices: dict[str, Array]) -> Figures:
 
 def _intervals(draws: Array) -> Figures:
     return {name: interval(column) for name, column in zip(FIGURES, draws.T, strict=True)}
-
-
-def interval(values: Array) -> list[float]:
-    """Low end, mean and high end: 95 % of Student's t for the mean of independent draws."""
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return [mean, mean, mean]
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5)
-    return [mean - half, mean, mean + half]
