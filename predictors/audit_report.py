@@ -32,7 +32,7 @@ difference to `plain`, seed by seed; *truths* are the answers of the truth that 
 other networks. A gain whose interval holds 0 is no effect that was shown.
 
 In the *table* worlds the truth is the trained accuracy of networks of the committed table, and a
-search picks among a thousand of them. In the *space* worlds it climbs the whole space, and the
+search picks among hundreds of them. In the *space* worlds it climbs the whole space, and the
 shipped surrogate, fitted on thousands of networks, stands in for the truth: what it is wrong about
 itself does not show.
 """

@@ -1,7 +1,7 @@
 """What doubting and verifying are worth: searches that climb a weak predictor, and its truth.
 
 Two worlds with a truth that costs nothing, so that many seeds can be had. *table*: the networks
-of the committed table, the truth being their trained accuracy; a search picks among a thousand of
+of the committed table, the truth being their trained accuracy; a search picks among hundreds of
 them. *space*: the whole space; a local search climbs, and the shipped surrogate, fitted on
 thousands of networks, stands in for the truth. In both the predictor is fitted on a few networks
 of the table, others with each seed.
@@ -33,7 +33,7 @@ from predictors.estimators.recurrent import RecurrentRegressor
 from predictors.store import Tokens
 
 Array = NDArray[np.float64]
-EVALUATIONS = 1000  # of the predictor, in every search
+EVALUATIONS = 600  # of the predictor, in every search
 TRUTHS = 20  # answers of the truth that a search may have, the winner's included
 PARENTS, CHILDREN, FIRST = 10, 20, 100  # of the local search
 WEAK = RecurrentRegressor(dropout=0.3, weight_decay=0.5, epochs=25)

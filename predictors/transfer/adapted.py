@@ -45,7 +45,7 @@ SCRATCHES = [  # of which the samples themselves choose
 PRIORS = [  # of which the known devices choose
     Prior(centre, weights, False, residual, 0.0, 1.0, noise)
     for centre, weights, residual, noise in product(
-        ("nearest", "mean"), (0.0, 0.1, 0.3, 1.0), (0.0, 0.1, 0.3), (0.02, 0.1)
+        ("nearest", "mean"), (0.1, 0.3, 1.0), (0.0, 0.1, 0.3), (0.02, 0.1)
     )
 ]
 
@@ -238,7 +238,7 @@ def learned_prior(
     return PRIORS[int(np.argmin(total))]
 
 
-TRIALS, JUDGED = 4, 150  # draws of samples for each known device, and networks they are judged by
+TRIALS, JUDGED = 3, 100  # draws of samples for each known device, and networks they are judged by
 
 
 def _trial_errors(z: Array, x: Array, log_y: Array, count: int, seed: int) -> Array:

@@ -11,8 +11,8 @@ from scipy import stats
 
 from predictors.fitted import Figures
 from predictors.intervals import interval
-from predictors.transfer.adapted import METHODS, adapt_process, learned_prior
-from predictors.transfer.conditioned import ConditionedLatency, Taught, teach
+from predictors.transfer.adapted import adapt_process, learned_prior
+from predictors.transfer.conditioned import ConditionedLatency, Taught, teach, teach_all
 from predictors.transfer.known import KnownDevices
 from predictors.transfer.kriging import Prior
 from predictors.transfer.selection import SELECTIONS
@@ -144,32 +144,34 @@ def _draw_all(
     selection, count = plan
     measured = {name: world.latency_ms[name][setting.pool] for name in setting.known.names}
     prior = learned_prior(setting.known, world.x[setting.pool], measured, count)
+    x, z = setting.x[setting.pool], setting.z[setting.pool]
+    seeds = [np.random.default_rng([draw, count]) for draw in range(draws)]
+    samples = [setting.pool[SELECTIONS[selection](x, z, count, rng)] for rng in seeds]
+    taught = teach_all(setting.known, world.x[setting.pool], [world.x[few] for few in samples])
+    truth = setting.latency_ms[setting.test]
     rows: dict[str, list[list[float]]] = {way: [] for way in WAYS}
-    for draw in range(draws):
-        rng = np.random.default_rng([draw, count])
-        x, z = setting.x[setting.pool], setting.z[setting.pool]
-        few = setting.pool[SELECTIONS[selection](x, z, count, rng)]
+    for few, conditioned in zip(samples, taught, strict=True):
         for way in WAYS:
-            predicted = _predict(way, world, setting, few, prior)
-            figures = scores(predicted, setting.latency_ms[setting.test])
+            if way in ("fine-tuned", "help"):
+                network = conditioned if way == "help" else setting.pooled
+                adapted = ConditionedLatency(network).fit(world.x[few], setting.latency_ms[few])
+                predicted = adapted.predict(world.x[setting.test])
+            else:
+                predicted = _predict(way, world, setting, few, prior)
+            figures = scores(predicted, truth)
             rows[way].append([figures[name] for name in FIGURES])
     return {way: np.array(values) for way, values in rows.items()}
 
 
 def _predict(way: str, world: World, setting: Setting, few: Indices, prior: Prior) -> Array:
-    """Latency in ms of the test networks, shape (N,)."""
+    """Latency in ms of the test networks by a formula or a process, shape (N,)."""
     test, y = setting.test, setting.latency_ms[few]
     if way == "median":
         return np.full(len(test), np.median(y))
     if way == "macs":
         return _line(np.log(1 + world.macs[few]), np.log(y), np.log(1 + world.macs[test]))
-    if way in METHODS:
-        process = adapt_process(way, setting.z[few], setting.x[few], np.log(y), prior)
-        return np.exp(process.predict(setting.z[test], setting.x[test])[0])
-    taught = setting.pooled
-    if way == "help":
-        taught = teach(setting.known, world.x[setting.pool], world.x[few])
-    return ConditionedLatency(taught).fit(world.x[few], y).predict(world.x[test])
+    process = adapt_process(way, setting.z[few], setting.x[few], np.log(y), prior)
+    return np.exp(process.predict(setting.z[test], setting.x[test])[0])
 
 
 def _line(x: Array, y: Array, at: Array) -> Array:

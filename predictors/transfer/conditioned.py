@@ -9,14 +9,15 @@ step sizes and second-order gradients are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from emnas_gym.errors import DatasetError, SurrogateFileError
 from emnas_gym.models.base import FittedModel, check_shape, finite
@@ -25,7 +26,7 @@ from predictors.training import one_thread
 from predictors.transfer.known import KnownDevices
 
 Array = NDArray[np.float64]
-HIDDEN = 48
+HIDDEN, BATCH = 48, 64
 LEAST = 3
 LAYERS = ("weight0", "bias0", "weight1", "bias1", "weight2", "bias2")
 
@@ -90,12 +91,12 @@ class Taught:
     """A network that was trained on known devices.
 
     Attributes:
-        network: The network.
+        weights: Arrays by the names of `LAYERS`.
         known: The devices.
         references: Features of the reference networks, shape (E, F); None without embedding.
     """
 
-    network: nn.Sequential
+    weights: Mapping[str, Array]
     known: KnownDevices
     references: Array | None
 
@@ -115,30 +116,56 @@ def teach(
         x: Features of the networks to train on, shape (M, F).
         references: Features of the networks that describe a device, shape (E, F); None trains
             one network for the average device.
-        steps: Steps of Adam.
+        steps: Steps of AdamW.
         rate: Its largest step size, of a one-cycle schedule.
         seed: Decides everything.
     """
+    return teach_all(known, x, [references], steps, rate, seed)[0]
+
+
+def teach_all(
+    known: KnownDevices,
+    x: Array,
+    references: Sequence[Array | None],
+    steps: int = 300,
+    rate: float = 5e-3,
+    seed: int = 0,
+) -> list[Taught]:
+    """Trains a network for each of several sets of references side by side, which is faster.
+
+    Args:
+        known: Models of the known devices.
+        x: Features of the networks to train on, shape (M, F).
+        references: Sets of one size, each of shape (E, F), or None each.
+        steps: Steps of AdamW.
+        rate: Its largest step size.
+        seed: Decides everything.
+    """
     rng = np.random.default_rng(seed)
-    rows = torch.tensor(known.standardised(x), dtype=torch.float32)
-    logs = known.log_latency(x)
-    described = known.log_latency(references) if references is not None else logs
-    size = 0 if references is None else len(references)
+    rows, logs = torch.tensor(known.standardised(x), dtype=torch.float32), known.log_latency(x)
+    described = [known.log_latency(r) if r is not None else logs for r in references]
+    size = 0 if references[0] is None else len(references[0])
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(rows.shape[1] + size)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+        weights = _start(len(references), rows.shape[1] + size)
+        optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
         for _ in range(steps):
-            mixture = _mixture(len(known.names), rng)
-            seen = described @ mixture
-            middle, spread = float(seen.mean()), float(seen.std()) or 1.0
-            batch = rng.integers(len(rows), size=64)
-            inputs = _inputs(rows[batch], (seen - middle) / spread if size else np.zeros(0))
-            goal = torch.tensor((logs[batch] @ mixture - middle) / spread, dtype=torch.float32)
-            _step(network, optimiser, inputs, goal)
+            mixture, batch = _mixture(len(known.names), rng), rng.integers(len(rows), size=BATCH)
+            seen = np.stack([table @ mixture for table in described])
+            middle, spread = seen.mean(axis=1), np.maximum(seen.std(axis=1), 1e-6)
+            codes = (seen - middle[:, None]) / spread[:, None] if size else seen[:, :0]
+            goal = (logs[batch] @ mixture - middle[:, None]) / spread[:, None]
+            _step(weights, optimiser, _inputs(rows[batch], codes), goal)
             schedule.step()
-    return Taught(network, known, references)
+    return [
+        Taught(
+            {n: w[i].detach().numpy().copy() for n, w in zip(LAYERS, weights, strict=True)},
+            known,
+            reference,
+        )
+        for i, reference in enumerate(references)
+    ]
 
 
 def _mixture(devices: int, rng: np.random.Generator) -> Array:
@@ -151,24 +178,30 @@ def _mixture(devices: int, rng: np.random.Generator) -> Array:
     return weights
 
 
-def _network(inputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(),
-        nn.Linear(HIDDEN, 1),
-    )  # fmt: skip
+def _start(count: int, inputs: int) -> list[Tensor]:
+    """Weights and biases of so many networks side by side, in the order of `LAYERS`."""
+    tensors: list[Tensor] = []
+    for before, after in itertools.pairwise((inputs, HIDDEN, HIDDEN, 1)):
+        weight = torch.randn(count, before, after) / before**0.5
+        tensors += [weight.requires_grad_(), torch.zeros(count, 1, after).requires_grad_()]
+    return tensors
 
 
-def _inputs(rows: Tensor, embedding: Array) -> Tensor:
-    code = torch.tensor(embedding, dtype=torch.float32).expand(len(rows), len(embedding))
-    return torch.cat([rows, code], dim=1)
+def _inputs(rows: Tensor, codes: Array) -> Tensor:
+    """Rows beside the embedding of each network, shape (networks, N, F + E)."""
+    code = torch.tensor(codes, dtype=torch.float32)[:, None].expand(-1, len(rows), -1)
+    return torch.cat([rows.expand(len(codes), -1, -1), code], dim=2)
 
 
 def _step(
-    network: nn.Sequential, optimiser: torch.optim.Optimizer, inputs: Tensor, goal: Tensor
+    weights: list[Tensor], optimiser: torch.optim.Optimizer, inputs: Tensor, goal: Array
 ) -> None:
-    loss = ((network(inputs)[:, 0] - goal) ** 2).mean()
+    hidden = inputs
+    for i in range(3):
+        hidden = (torch.tanh(hidden) if i else hidden) @ weights[2 * i] + weights[2 * i + 1]
+    loss = ((hidden[:, :, 0] - torch.tensor(goal, dtype=torch.float32)) ** 2).mean(dim=1).sum()
     optimiser.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
 
 
@@ -206,30 +239,19 @@ class ConditionedLatency(Estimator):
         offset, spread = float(logs.mean()), float(logs.std()) or 1.0
         goal = (logs - offset) / spread
         embedding = goal if references is not None else np.zeros(0)
-        network = self._tuned(x, goal, embedding)
-        self.model_ = _as_model(network, self.taught.known, embedding, offset, spread)
+        known = self.taught.known
+        values = {"centre": known.centre, "scale": known.scale, "embedding": embedding}
+        values |= {"offset": np.array(offset), "spread": np.array(spread)}
+        self.model_ = ConditionedModel(values | self._tuned(x, goal, embedding))
         return self
 
-    def _tuned(self, x: Array, goal: Array, embedding: Array) -> nn.Sequential:
-        known = self.taught.known
-        network = _network(x.shape[1] + len(embedding))
-        network.load_state_dict(self.taught.network.state_dict())
-        rows = torch.tensor(known.standardised(x), dtype=torch.float32)
-        inputs, goals = _inputs(rows, embedding), torch.tensor(goal, dtype=torch.float32)
-        optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
+    def _tuned(self, x: Array, goal: Array, embedding: Array) -> dict[str, Array]:
+        weights = [torch.tensor(self.taught.weights[n])[None].requires_grad_() for n in LAYERS]
+        rows = torch.tensor(self.taught.known.standardised(x), dtype=torch.float32)
+        inputs = _inputs(rows, embedding[None])
+        optimiser = torch.optim.Adam(weights, lr=self.rate)
         with one_thread():
             for _ in range(self.steps):
-                _step(network, optimiser, inputs, goals)
-        return network
-
-
-def _as_model(
-    network: nn.Sequential, known: KnownDevices, embedding: Array, offset: float, spread: float
-) -> ConditionedModel:
-    values: dict[str, Array] = {"centre": known.centre, "scale": known.scale}
-    values |= {"embedding": embedding, "offset": np.array(offset), "spread": np.array(spread)}
-    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-    for i, layer in enumerate(linear):
-        values[f"weight{i}"] = layer.weight.detach().numpy().T.astype(np.float64)
-        values[f"bias{i}"] = layer.bias.detach().numpy().astype(np.float64)
-    return ConditionedModel(values)
+                _step(weights, optimiser, inputs, goal[None])
+        arrays = [tensor[0].detach().numpy().astype(np.float64) for tensor in weights]
+        return {n: a[0] if n.startswith("bias") else a for n, a in zip(LAYERS, arrays, strict=True)}

@@ -127,5 +127,5 @@ def read_measured(path: Path = PATH) -> dict[str, dict[Tokens, float]]:
             str(device): dict(zip(networks, row.tolist(), strict=True))
             for device, row in zip(devices, latency, strict=True)
         }
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path}: is no table of devices, or damaged: {error}") from error
