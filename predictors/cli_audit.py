@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from predictors.audit_effect import REAL_ARMS, WORLDS, effect, trained
 from predictors.audit_report import markdown, picture
 from predictors.fitted import Figures
 from predictors.metrics import rounded
+from predictors.unfinished import Unfinished
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 console = Console(stderr=True)
@@ -40,27 +42,39 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")] = False,
 ) -> None:
-    """Shows what a search makes of a weak predictor, and what doubt and verification change."""
+    """Shows what a search makes of a weak predictor, and what doubt and verification change.
+
+    With --out an interrupted run goes on with the worlds that are left.
+    """
     names = world or list(WORLDS)
     for name in names:
         if name not in WORLDS:
             raise UnknownName("world", name, WORLDS)
-    found: dict[str, Figures] = {}
-    real: Figures | None = None
+    parts = Unfinished(out / "audit.part" if out is not None else None, {"seeds": seeds})
     with Progress(*COLUMNS, TimeRemainingColumn(), console=console) as progress:
-        for name in names:
-            bar = progress.add_task(name, total=seeds)
-            found[name] = _rounded(effect(name, seeds, lambda bar=bar: progress.advance(bar)))  # type: ignore[misc]
+        makers = {name: partial(_effect, name, seeds, progress) for name in names}
+        found = {name: parts.part(name, make) for name, make in makers.items()}
+        real = None
         if train:
-            bar = progress.add_task("trained", total=train * len(REAL_ARMS))
-            real = _rounded(trained(train, advance=lambda: progress.advance(bar)))
+            real = parts.part(f"trained {train}", partial(_trained, train, progress))
     everything: dict[str, Any] = {"seeds": seeds, "worlds": found, "trained": real}
     if out is not None:
         _write(everything, out)
+    parts.finish()
     if as_json:
         print_json(everything)
     else:
         _show(found)
+
+
+def _effect(name: str, seeds: int, progress: Progress) -> Figures:
+    bar = progress.add_task(name, total=seeds)
+    return _rounded(effect(name, seeds, lambda: progress.advance(bar)))
+
+
+def _trained(seeds: int, progress: Progress) -> Figures:
+    bar = progress.add_task("trained", total=seeds * len(REAL_ARMS))
+    return _rounded(trained(seeds, advance=lambda: progress.advance(bar)))
 
 
 def _rounded(figures: Figures) -> Figures:

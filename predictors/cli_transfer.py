@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from predictors.transfer.measured import (
 )
 from predictors.transfer.report import TITLES, markdown, picture
 from predictors.transfer.worlds import World, cells, original, ours
+from predictors.unfinished import Unfinished
 
 WORLDS: dict[str, Callable[[], World]] = {
     "cells": cells,
@@ -59,31 +61,32 @@ def transfer(
     """Compares ways to predict a new device's latency from a few measurements.
 
     The worlds `cells` and `dataset_3` rest on data of others, in the folder that the variable
-    EMNAS_DATA names.
+    EMNAS_DATA names. With --out an interrupted run goes on with the worlds that are left.
     """
     names = world or list(WORLDS)
     for name in names:
         if name not in WORLDS:
             raise UnknownName("world", name, WORLDS)
-    found: dict[str, Figures] = {}
+    path = out / "transfer.part" if out is not None else None
+    parts = Unfinished(path, {"draws": draws})
     with Progress(*COLUMNS, TimeRemainingColumn(), console=console) as progress:
-        for name in names:
-            there = WORLDS[name]()
-            bar = progress.add_task(name, total=len(there.targets))
-            advance = _advance(progress, bar)
-            figures = rounded(compare(there, draws, advance=advance), 4)
-            assert isinstance(figures, dict)
-            found[name] = figures
+        makers = {name: partial(_compare, name, draws, progress) for name in names}
+        found = {name: parts.part(name, make) for name, make in makers.items()}
     if out is not None:
         _write(found, out)
+    parts.finish()
     if as_json:
         print_json(found)
     else:
         _show(found)
 
 
-def _advance(progress: Progress, bar: object) -> Callable[[], None]:
-    return lambda: progress.advance(bar)  # type: ignore[arg-type]
+def _compare(name: str, draws: int, progress: Progress) -> Figures:
+    world = WORLDS[name]()
+    bar = progress.add_task(name, total=len(world.targets))
+    figures = rounded(compare(world, draws, advance=lambda: progress.advance(bar)), 4)
+    assert isinstance(figures, dict)
+    return figures
 
 
 def _write(found: dict[str, Figures], out: Path) -> None:

@@ -26,6 +26,7 @@ from predictors.transfer.measured import DEVICES, NPU, measure, read_measured, w
 from predictors.transfer.report import markdown, picture
 from predictors.transfer.selection import SELECTIONS
 from predictors.transfer.worlds import LINE, World, cell_features, cells, original, ours
+from predictors.unfinished import Unfinished
 
 Array = NDArray[np.float64]
 NB201 = ("nb201/nb201_accuracy.npz", "nb201/hwnasbench_nb201.npz")
@@ -359,6 +360,25 @@ def test_commands_refuse_unknown_worlds() -> None:
     for command in ("transfer", "audit"):
         result = CliRunner().invoke(app, [command, "--world", "mars"])
         assert isinstance(result.exception, UnknownName)
+
+
+def test_finished_parts_are_not_made_again(tmp_path: Path) -> None:
+    path, made = tmp_path / "out" / "x.part", []
+
+    def make() -> dict[str, int]:
+        made.append(1)
+        return {"value": len(made)}
+
+    parts = Unfinished(path, {"draws": 3})
+    assert parts.part("a", make) == {"value": 1}
+    assert Unfinished(path, {"draws": 3}).part("a", make) == {"value": 1}
+    assert Unfinished(path, {"draws": 4}).parts == {}
+    assert Unfinished(None, {}).part("a", make) == {"value": 2}
+    parts.finish()
+    assert not path.exists()
+    path.write_text('{"about": {"draws": 3}}', encoding="utf-8")
+    with pytest.raises(StoreError, match="remove it"):
+        Unfinished(path, {"draws": 3})
 
 
 @pytest.mark.slow

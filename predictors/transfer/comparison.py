@@ -91,7 +91,9 @@ def compare(
         interval holds the mean over draws with 95 %. ``upper`` is a model of the pool: every
         network measured.
     """
-    pool, test = split(world)
+    chosen = split(world)
+    world = world.only(np.concatenate(chosen))
+    pool, test = np.split(np.arange(len(world.x)), [len(chosen[0])])
     everything = KnownDevices.fit(
         world.x[pool], {name: y[pool] for name, y in world.latency_ms.items()}
     )
