@@ -61,10 +61,10 @@ class AuditOptions:
     best: bool = True
     """Whether every network that promises more than all before is verified."""
 
-    warm_up: int = 0
+    warm_up: int = 50
     """Networks before the first verification: nearly every early network is a new best."""
 
-    budget: float = 10.0
+    budget: float = 20.0
     """What may be spent on the truth, in full-training equivalents."""
 
     cost: float = 1.0
@@ -127,7 +127,7 @@ class AuditedEvaluator(Evaluator):
 
     @classmethod
     def for_problem(cls, problem: Problem) -> Self:
-        """The problem's surrogate with kappa = 1, audited by ten trainings; it only reports.
+        """The problem's surrogate with kappa = 1, and up to twenty trainings; it only reports.
 
         Raises:
             DomainError: If no surrogate was fitted for the problem.

@@ -27,7 +27,8 @@ verified (`refit`). Here is what that is worth.
 Every search has {EVALUATIONS} evaluations of the predictor. *Optimism* is promised minus verified
 reward of what is verified at the end (a lower bound promises less than the mean, so that a
 negative value is no merit by itself); *verified* is the true reward of the winner; *gain* is its
-difference to `plain`, seed by seed; *truths* are the answers of the truth that were used, at most
+difference to `plain`, seed by seed (each arm is tested for itself, without a correction for
+their number); *truths* are the answers of the truth that were used, at most
 {TRUTHS}. Intervals hold the mean over seeds with 95 %; each seed has another predictor, fitted on
 other networks. A gain whose interval holds 0 is no effect that was shown.
 
@@ -61,6 +62,15 @@ def _table(figures: Figures) -> Iterator[str]:
     for name, row in figures.items():
         cells = [_cell(row[key]) for key in ("optimism", "verified", "gain", "accuracy")]
         yield f"| {name} | " + " | ".join(cells) + f" | {row['truths']:.1f} |"
+    yield f"\nAbove plain by more than chance: {_shown(figures, 1)}; below: {_shown(figures, -1)}."
+
+
+def _shown(figures: Figures, sign: int) -> str:
+    """Arms whose gain has an interval on one side of 0; each tested for itself."""
+    names = [
+        n for n, row in figures.items() if min(sign * row["gain"][0], sign * row["gain"][2]) > 0
+    ]
+    return "; ".join(names) if names else "none"
 
 
 def _trained(figures: Figures) -> Iterator[str]:
@@ -124,4 +134,5 @@ def _gains(axes: Axes, figures: Figures) -> None:
     axes.set_yticks(range(len(names)), [*reversed(names)])
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("true reward of the winner − plain")
+    axes.locator_params(axis="x", nbins=4)
     axes.grid(alpha=0.3, axis="x")

@@ -85,7 +85,7 @@ def _rounded(figures: Figures) -> Figures:
 
 def _write(everything: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(everything, indent=1, allow_nan=False)
+    text = json.dumps(everything, allow_nan=False)
     (out / "audit.json").write_text(text + "\n", encoding="utf-8")
     page = markdown(everything["worlds"], everything["trained"])
     (out / "audit.md").write_text(page, encoding="utf-8")

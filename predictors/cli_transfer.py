@@ -91,7 +91,7 @@ def _compare(name: str, draws: int, progress: Progress) -> Figures:
 
 def _write(found: dict[str, Figures], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"worlds": found}, indent=1, allow_nan=False)
+    text = json.dumps({"worlds": found}, allow_nan=False)
     (out / "transfer.json").write_text(text + "\n", encoding="utf-8")
     (out / "transfer.md").write_text(markdown(found), encoding="utf-8")
     picture(found, out / "images" / "transfer.png")

@@ -69,13 +69,8 @@ def audited(
     surrogate: SurrogateEvaluator, problem: Problem, truth: Evaluator | None = None,
     path: Path | None = None, **options: float,
 ) -> AuditedEvaluator:  # fmt: skip
-    return AuditedEvaluator(
-        surrogate,
-        truth or Truth(),
-        problem,
-        AuditOptions(**options),
-        path,  # type: ignore[arg-type]
-    )
+    chosen = AuditOptions(**{"warm_up": 0} | options)  # type: ignore[arg-type]
+    return AuditedEvaluator(surrogate, truth or Truth(), problem, chosen, path)
 
 
 def accuracies(results: Sequence[Result]) -> list[float]:
