@@ -55,6 +55,7 @@ def _world(name: str, figures: Figures) -> Iterator[str]:
     yield f"## {name}: {len(figures['devices'])} devices held out, {figures['draws']} draws\n"
     yield f"{figures['pool']} networks to learn from, {figures['test']} to judge by.\n"
     yield from _table(figures, "random", TEN)
+    yield f"\nHighest at ten random samples: {_highest(figures)}."
     yield "\nSpearman with more or fewer samples, drawn at random:\n"
     counts = list(figures["selections"]["random"])
     yield "| way | " + " | ".join(counts) + " |"
@@ -83,6 +84,16 @@ def _table(figures: Figures, selection: str, count: str) -> Iterator[str]:
     upper = list(figures["upper"].values())
     means = [sum(row[name] for row in upper) / len(upper) for name in FIGURES]
     yield "| *all of the pool measured* | " + " | ".join(f"{m:.3f}" for m in means) + " |"
+
+
+def _highest(figures: Figures) -> str:
+    """The ways of highest mean Spearman and of highest share within ±10 %."""
+    ways = figures["selections"]["random"][TEN]
+    parts = []
+    for name in ("spearman", "within_10pct"):
+        best = max(ways, key=lambda way: float(ways[way][name][1]))
+        parts.append(f"{TITLES[name]} {best} ({_cell(ways[best][name])})")
+    return ", ".join(parts)
 
 
 def _devices(figures: Figures) -> Iterator[str]:
