@@ -19,6 +19,7 @@ from emnas_gym.errors import ShapeError
 from emnas_gym.graph import OPS, LayerGraph, Node
 
 Array = NDArray[np.float64]
+VERSION = 1  # changes with the meaning, number or order of the features
 KINDS = tuple(sorted(OPS))
 NUMBERS = ("kernel", "stride", "side", "channels", "size", "macs", "params", "relu", "sigmoid")
 FEATURES = (*KINDS, *NUMBERS)  # of one node of a `LayerGraph`

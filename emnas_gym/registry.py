@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
         "early-stopped": "predictors.proxies.early_stopped:EarlyStoppedEvaluator",
+        "audited": "predictors.audit:AuditedEvaluator",
         "host": "hardware.host:HostEvaluator",
         "npu": "hardware.npu:NpuEvaluator",
         "emulated": "hardware.emulated:EmulatedEvaluator",

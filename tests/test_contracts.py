@@ -23,15 +23,22 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "surrogate": [{}, K210, MOBILE],
     "trained": [{}],
     "early-stopped": [{}],
+    "audited": [{}],
     "host": [{}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
     "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies
 }
 CASES = [(name, options) for name, every in PROBLEMS.items() for options in every]
-NEEDS = {"trained": "torch", "host": "ai_edge_litert", "npu": "ethosu.regor", "emulated": "serial"}
+NEEDS = {
+    "trained": "torch",
+    "audited": "torch",
+    "host": "ai_edge_litert",
+    "npu": "ethosu.regor",
+    "emulated": "serial",
+}
 NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch"}
-TRAINS = ("trained", "early-stopped")
+TRAINS = ("trained", "early-stopped", "audited")
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks

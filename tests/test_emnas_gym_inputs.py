@@ -11,17 +11,24 @@ from emnas_gym import costs, encodings, features
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import ShapeError, UnknownName
 from emnas_gym.graph import LayerGraph
-from emnas_gym.models import counts, layer_graphs, paths
+from emnas_gym.graph_encoding import Graphs
+from emnas_gym.models import counts, paths
 from emnas_gym.models.additive import network_terms
 from emnas_gym.models.inputs import ENCODINGS, MATRICES, encode, encoding
 from emnas_gym.models.kinds import KINDS, model_class
-from emnas_gym.models.layer_graphs import Graphs
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import DIGITS, GRASP, Task
 
 NAMES = [*ENCODINGS, "terms+sigmoid+cache"]
-EXACT = {"layers", "onehot", "matrix", "graph"}  # invertible, or nearly so
-SUMMARIES = {"features", "path", "counts", "terms", "terms+sigmoid+cache"}  # sums forget the order
+EXACT = {"layers", "onehot", "matrix"}  # invertible, or nearly so
+SUMMARIES = {  # sums forget the order, graphs are as deployed: without dropout
+    "features",
+    "path",
+    "counts",
+    "graph",
+    "terms",
+    "terms+sigmoid+cache",
+}
 
 
 def _keys(name: str, batch: list[Architecture], task: Task) -> list[Any]:
@@ -29,7 +36,7 @@ def _keys(name: str, batch: list[Architecture], task: Task) -> list[Any]:
     found = encode(name, batch, task)
     if isinstance(found, Graphs):
         return [
-            (found.nodes[i].tobytes(), found.adjacency[i].tobytes(), found.mask[i].tobytes())
+            (found.nodes[i].tobytes(), found.reads[i].tobytes(), found.mask[i].tobytes())
             for i in range(len(found))
         ]
     if name.startswith("terms"):
@@ -155,16 +162,15 @@ def test_columns_of_paths_do_not_change_between_processes() -> None:
     assert paths._column(("begin",)) == 277
 
 
-def test_graphs_are_chains_with_a_node_that_reads_all(batch: list[Architecture]) -> None:
+def test_graphs_are_chains_as_they_are_deployed(batch: list[Architecture]) -> None:
     found = encode("graph", batch, DIGITS)
     assert isinstance(found, Graphs)
-    for architecture, adjacency, mask in zip(batch, found.adjacency, found.mask, strict=True):
-        there = len(architecture.canonical) + 1
-        assert mask.tolist() == [1.0] * there + [0.0] * (len(mask) - there)
-        edges = {(int(i), int(j)) for i, j in np.argwhere(adjacency)}
-        chain = {(i, i - 1) for i in range(2, there)}
-        assert edges == chain | {(layer_graphs.GLOBAL, j) for j in range(1, there)}
-    assert (found.nodes[found.mask == 0] == 0).all()
+    for architecture, reads, mask in zip(batch, found.reads, found.mask, strict=True):
+        there = len(architecture.graph(DIGITS).deployed().nodes)
+        assert mask.tolist() == [True] * there + [False] * (len(mask) - there)
+        edges = {(int(i), int(j)) for i, j in np.argwhere(reads)}
+        assert edges == {(i, i - 1) for i in range(1, there)}
+    assert (found.nodes[~found.mask] == 0).all()
     part = found[np.array([3, 1])]
     assert len(part) == 2
     assert (part.nodes == found.nodes[[3, 1]]).all()

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym import encodings, features
+from emnas_gym import encodings, features, graph_encoding
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import UnknownName
 from emnas_gym.features import layer_table
 from emnas_gym.grammar import Grammar
-from emnas_gym.models import counts, layer_graphs, paths
+from emnas_gym.models import counts, paths
 from emnas_gym.models.additive import network_terms
 from emnas_gym.models.base import Array
 from emnas_gym.models.kpu_terms import Terms
@@ -70,6 +70,10 @@ def _paths(batch: Batch, task: Task) -> Array:
     return paths.paths(batch)
 
 
+def _graphs(batch: Batch, task: Task) -> graph_encoding.Graphs:
+    return graph_encoding.layer_graphs([a.space.build(a.canonical, task) for a in batch])
+
+
 def _terms(batch: Batch, task: Task, details: Sequence[str] = ()) -> list[Terms]:
     return [network_terms(a.space, task, a.tokens, details) for a in batch]
 
@@ -113,10 +117,10 @@ ENCODINGS: dict[str, Encoding] = {
         "(N, W): which stretches of one to three layers occur, hashed",
     ),
     "graph": Encoding(
-        layer_graphs.graphs,
-        lambda space: len(layer_graphs.NODE),
-        layer_graphs.VERSION,
-        "`Graphs`: nodes (N, V, F), adjacency (N, V, V), mask (N, V), with a global node",
+        _graphs,
+        lambda space: len(graph_encoding.FEATURES),
+        graph_encoding.VERSION,
+        "`Graphs`: nodes (N, V, F), who reads whom (N, V, V), mask (N, V), as deployed",
     ),
 }
 MATRICES = ("features", "onehot", "matrix", "counts", "path")  # any model on (N, F) reads them

@@ -9,12 +9,15 @@ from emnas_gym.models.base import FittedModel
 
 KINDS: dict[str, str] = {
     "additive": "emnas_gym.models.additive:AdditiveCosts",
+    "centred_sum": "emnas_gym.models.centred_sum:CentredSum",
     "constant": "emnas_gym.models.constant:Constant",
     "ensemble": "emnas_gym.models.ensemble:Ensemble",
     "gaussian": "emnas_gym.models.gaussian:GaussianProcess",
+    "graph_network": "emnas_gym.models.graph_network:GraphNetwork",
     "linear": "emnas_gym.models.linear:Linear",
     "mixture": "emnas_gym.models.mixture:Mixture",
     "position_network": "emnas_gym.models.position_network:PositionNetwork",
+    "ranking": "emnas_gym.models.ranking:Ranking",
     "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",
     "trees": "emnas_gym.models.trees:Trees",
     "two_part": "emnas_gym.models.two_part:TwoPart",

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
+from emnas_gym.graph_encoding import Graphs
 from emnas_gym.models.base import Array, FittedModel
-from emnas_gym.models.layer_graphs import Graphs
 from predictors.estimators.base import Estimator, on_link
 from predictors.estimators.selection import check_finite, count
 

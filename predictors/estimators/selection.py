@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.models.layer_graphs import Graphs
+from emnas_gym.graph_encoding import Graphs
 from predictors.splits import Indices
 
 

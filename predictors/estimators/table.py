@@ -11,15 +11,19 @@ from predictors.estimators.base import Estimator
 ESTIMATORS: dict[str, str] = {
     "additive": "predictors.estimators.additive:AdditiveRegressor",
     "bagged": "predictors.estimators.bagged:BaggedRegressor",
+    "centred_sum": "predictors.estimators.centred_sum:CentredSumRegressor",
     "count": "predictors.estimators.count:CountRegressor",
     "elastic_net": "predictors.estimators.elastic_net:ElasticNetRegressor",
     "ensemble": "predictors.estimators.ensemble:EnsembleRegressor",
     "gaussian_process": "predictors.estimators.gaussian_process:GaussianRegressor",
+    "graph_network": "predictors.estimators.graph_network:GraphNetworkRegressor",
     "median": "predictors.estimators.median:MedianRegressor",
     "mlp": "predictors.estimators.mlp:MlpRegressor",
+    "pairwise": "predictors.estimators.pairwise:PairwiseRanker",
     "recurrent": "predictors.estimators.recurrent:RecurrentRegressor",
     "seed_network": "predictors.estimators.seed_network:SeedNetworkRegressor",
     "stack": "predictors.estimators.stack:StackRegressor",
+    "two_part": "predictors.estimators.two_part:TwoPartRegressor",
     "trees": "predictors.estimators.trees:TreesRegressor",
 }
 

@@ -12,9 +12,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from emnas_gym.errors import SurrogateFileError
+from emnas_gym.graph_encoding import Graphs
 from emnas_gym.models.archive import unpack_model, write_arrays
 from emnas_gym.models.base import Array
-from emnas_gym.models.layer_graphs import Graphs
 from predictors.estimators.base import Estimator
 from predictors.estimators.files import load, save
 from predictors.estimators.selection import count, take
