@@ -17,19 +17,23 @@ from emnas_gym.tasks import DIGITS
 from predictors.estimators.additive import AdditiveRegressor
 from predictors.estimators.bagged import BaggedRegressor
 from predictors.estimators.base import Estimator
+from predictors.estimators.centred_sum import CentredSumRegressor
 from predictors.estimators.count import CountRegressor
 from predictors.estimators.elastic_net import ElasticNetRegressor
 from predictors.estimators.ensemble import EnsembleRegressor
 from predictors.estimators.gaussian_process import GaussianRegressor
+from predictors.estimators.graph_network import GraphNetworkRegressor
 from predictors.estimators.matrix import MatrixEstimator
 from predictors.estimators.median import MedianRegressor
 from predictors.estimators.mlp import MlpRegressor
+from predictors.estimators.pairwise import PairwiseRanker
 from predictors.estimators.recurrent import RecurrentRegressor
 from predictors.estimators.seed_network import SeedNetworkRegressor
 from predictors.estimators.stack import StackRegressor
 from predictors.estimators.table import ESTIMATORS, estimator_class
 from predictors.estimators.testing import check_predictor
 from predictors.estimators.trees import TreesRegressor
+from predictors.estimators.two_part import TwoPartRegressor
 
 QUICK = TreesRegressor(trees=20)
 MIXED = (
@@ -45,17 +49,21 @@ CASES: dict[str, tuple[str, Estimator]] = {  # encoding, estimator
         "layers",
         BaggedRegressor(RecurrentRegressor(state=4, hidden=4, members=1, epochs=2), members=2),
     ),
+    "centred_sum": ("counts", CentredSumRegressor(neighbours=20)),
     "count": ("counts", CountRegressor("macs", link="log")),
     "elastic_net": ("features", ElasticNetRegressor(mixes=(0.5,), penalties=5, link="log")),
     "ensemble": ("features", EnsembleRegressor((8,), members=2, epochs=3)),
     "gaussian_process": ("counts", GaussianRegressor(link="log")),
     "gaussian_process rbf": ("counts", GaussianRegressor(smoothness=float("inf"), rows=30)),
+    "graph_network": ("graph", GraphNetworkRegressor(8, 2, members=2, epochs=2)),
     "median": ("path", MedianRegressor()),
     "mlp": ("matrix", MlpRegressor((8,), members=2, max_iter=20, link="logit")),
+    "pairwise": ("features", PairwiseRanker(8, members=2, steps=5)),
     "recurrent": ("layers", RecurrentRegressor(state=4, hidden=4, members=2, epochs=2)),
     "seed_network": ("onehot", SeedNetworkRegressor(positions=15, epochs=1)),
     "stack": ("counts", StackRegressor((("", QUICK), ("", MedianRegressor())), folds=3)),
     "stack of encodings": ("features&counts&layers&terms", StackRegressor(MIXED, folds=3)),
+    "two_part": ("layers", TwoPartRegressor(4, 4, members=2, epochs=2)),
     "trees": ("features", TreesRegressor(trees=20, link="log")),
 }
 PARTS = (("", QUICK), ("", CountRegressor()), ("", MedianRegressor()))

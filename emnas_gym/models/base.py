@@ -74,7 +74,7 @@ def rounded(values: NDArray[Any]) -> Array:
     Rows lie one after the other as they do when they are read: sums in another order differ in
     their last bits.
     """
-    return np.ascontiguousarray(values, dtype=np.float32).astype(np.float64)
+    return np.array(values, dtype=np.float32, order="C").astype(np.float64)
 
 
 def finite(arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, Array]:

@@ -16,6 +16,20 @@ from predictors.estimators.base import Estimator, on_link
 from predictors.training import one_thread
 
 
+def checked_layers(x: Any) -> Array:  # noqa: ANN401
+    """Layers of networks, shape (N, L, F).
+
+    Raises:
+        ValueError: If they have another shape, are not finite, or a network has no layer.
+    """
+    layers = np.asarray(x, dtype=np.float64)
+    if layers.ndim != 3 or layers.shape[2] != len(LAYER) or not np.isfinite(layers).all():
+        raise ValueError(f"layers are finite, of shape (N, L, {len(LAYER)}), not {layers.shape}")
+    if not lengths_of(layers).all():
+        raise ValueError("a network has no layer at all")
+    return layers
+
+
 class RecurrentRegressor(Estimator):
     """An ensemble of gated recurrent units with a small network on the last state.
 
@@ -98,14 +112,7 @@ class RecurrentRegressor(Estimator):
         return self.model_
 
     def _checked(self, x: Any) -> Array:  # noqa: ANN401
-        layers = np.asarray(x, dtype=np.float64)
-        if layers.ndim != 3 or layers.shape[2] != len(LAYER) or not np.isfinite(layers).all():
-            raise ValueError(
-                f"layers are finite, of shape (N, L, {len(LAYER)}), not {layers.shape}"
-            )
-        if not lengths_of(layers).all():
-            raise ValueError("a network has no layer at all")
-        return layers
+        return checked_layers(x)
 
     def _train(self, inputs: Tensor, ends: Tensor, goals: Tensor) -> _Member:
         member = _Member(inputs.shape[2], self.state, self.hidden, self.dropout)

@@ -16,7 +16,8 @@ from emnas_gym.models.base import rounded
 from emnas_gym.models.ensemble import MARGIN, link
 from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.models.two_part import TwoPart, with_signals
-from predictors.estimators.base import Estimator
+from predictors.estimators.base import Estimator, on_link
+from predictors.estimators.recurrent import checked_layers
 from predictors.training import one_thread
 
 Array = NDArray[np.float64]
@@ -80,8 +81,12 @@ class TwoPartRegressor(Estimator):
             y: (N,) accuracies, 0 … 1.
 
         Raises:
-            ValueError: If not at least two networks learned and one did not.
+            ValueError: If shapes do not fit, a value is not finite, or not at least two networks
+                learned and one did not.
         """
+        x, y = self._checked(x), on_link("identity", y)
+        if len(x) != len(y):
+            raise ValueError(f"{len(x)} networks and {len(y)} accuracies")
         learned = y > self.chance + MARGIN_OF_CHANCE
         if learned.sum() < 2 or learned.all():
             raise ValueError(f"{learned.sum()} of {len(y)} networks learned; needs both outcomes")
@@ -102,6 +107,9 @@ class TwoPartRegressor(Estimator):
             chance_spread=_size(y[~learned] - targets.chance),
         )
         return self
+
+    def _checked(self, x: Any) -> Array:  # noqa: ANN401
+        return checked_layers(x)
 
     def _model(self, arrays: dict[str, NDArray[Any]], targets: _Targets) -> TwoPart:
         scales = ((1.0, 0.0), (targets.scale, targets.middle))
