@@ -17,10 +17,12 @@ from emnas_gym.door import print_json
 from emnas_gym.errors import StoreError, UnknownName
 from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
+from emnas_gym.tasks import DIGITS, TASKS
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
 from predictors.bench_table import bench_table, describe_bench
-from predictors.datasets import digits
+from predictors.datasets import digits, load
+from predictors.predictor_fit import fit_predictor
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
 from predictors.scales import digits_scales, write_scales
@@ -28,6 +30,7 @@ from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
 from predictors.tinyml import fit_lines
 from predictors.toml_values import replace_values
+from predictors.user_table import read_user_table
 
 LINE_KEYS = (
     "latency_a_ms",
@@ -90,16 +93,37 @@ def fit(
     what: Annotated[
         str, typer.Option(help="mcu, digits, grasp or mobile; all but digits need EMNAS_DATA.")
     ] = "digits",
+    csv: Annotated[
+        Path | None, typer.Option(help="Your own measurements; then --what does not matter.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="Of --csv: a name or a .toml file.")
+    ] = fit_digits.SPACE,
+    task: Annotated[str, typer.Option(help="Of --csv: a name, or your images.")] = DIGITS.name,
+    device: Annotated[
+        str | None, typer.Option(help="Of --csv: where latencies were taken.")
+    ] = None,
+    value: Annotated[str | None, typer.Option(help="Of --csv: its column of values.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for surrogates; that of the package if none.")
+        Path | None,
+        typer.Option(help="Folder, that of the package if none; with --csv a .json file."),
     ] = None,
 ) -> None:
-    """Fits what is shipped and writes it into `emnas_gym`.
+    """Fits what is shipped, or with --csv a predictor of your own measurements.
 
     `digits` rests on the committed table. The others rest on data of others, in the folder that
     the variable EMNAS_DATA names; the figures are ours, no row is in the project. The device lines
     of `mcu` come first: the scales that `digits` writes follow from them.
+
+    A CSV file has a column `tokens` (ids with the end token, separated by spaces) and one of
+    latency_ms, latency_us, latency_s, accuracy, accuracy_percent. `python -m hardware measure
+    --samples` writes one. Impossible values and repeated networks are refused by their lines. Of
+    several estimators the best by cross-validation is kept, and gym.make(..., evaluator=FILE)
+    takes it.
     """
+    if csv is not None:
+        _fit_user(csv, space, task, device, value, out)
+        return
     if what == "mcu":
         _fit_lines()
         return
@@ -113,6 +137,41 @@ def fit(
     if what == "digits" and out is None:
         scales = digits_scales(fit_digits.committed(), fit_digits.SPACE)
         write_scales(shipped_folder().parent / "scales.toml", scales)
+
+
+def _fit_user(
+    csv: Path, space: str, task: str, device: str | None, value: str | None, out: Path | None
+) -> None:
+    chosen = load_space(space)
+    the_task = TASKS[task] if task in TASKS else load(task).task
+    table = read_user_table(csv, chosen, the_task, value)
+    if table.left_out:
+        console.print(f"{table.left_out} rows say that they were not measured; they are left out")
+    with console.status(f"{len(table.values)} networks: cross-validating several estimators"):
+        fitted = fit_predictor(
+            chosen, the_task, device, table.field, table.networks, table.values, source=csv.name
+        )
+    path = write_surrogate(fitted, out or Path("runs/predictors") / f"{fitted.name}.json")
+    Console().print(_tried(fitted))
+    where = f", device={device!r}" if device else ""
+    Console().print(
+        f"gym.make(..., space={space!r}{where}, evaluator={str(path)!r})", soft_wrap=True
+    )
+
+
+def _tried(fitted: Surrogate) -> RichTable:
+    """Cross-validated errors of all candidates, the best first."""
+    kind = "absolute" if fitted.field == "accuracy" else "relative"
+    figures = fitted.about["held_out"]
+    title = f"{figures['model']}: τ {figures['tau']:.3f}, MAE {figures['mae']:.4g}"
+    table = RichTable("estimator", f"mean {kind} error, cross-validated", title=title)
+    for name, score in sorted(fitted.about["chosen_by_cross_validation"].items(), key=_score):
+        table.add_row(name, f"{score:.4f}")
+    return table
+
+
+def _score(item: tuple[str, float]) -> float:
+    return item[1]
 
 
 def _fit_lines() -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from emnas_gym.errors import DatasetError, EmNASError, UnknownName
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import Task
+from predictors.predictor_fit import LEAST_ROWS
 from predictors.store import Tokens
 
 VALUES = {  # column → field, factor to its unit
@@ -35,7 +36,6 @@ VALUES = {  # column → field, factor to its unit
 }
 LONGEST_MS = 1e7  # nearly three hours
 MOST_BYTES, MOST_TEXT = 64 << 20, 10_000
-FEWEST = 10  # networks from which anything can be fitted
 SHOWN = 10  # complaints
 
 
@@ -176,9 +176,10 @@ class _Reader:
             more = len(self.complaints) - SHOWN
             end = f"\nand {more} more" if more > 0 else ""
             raise DatasetError(f"{self.path}: " + "\n".join(self.complaints[:SHOWN]) + end)
-        if len(self.rows) < FEWEST:
+        if len(self.rows) < LEAST_ROWS:
             raise DatasetError(
-                f"{self.path}: {len(self.rows)} measured networks are too few; at least {FEWEST}"
+                f"{self.path}: {len(self.rows)} measured networks are too few; "
+                f"measure {LEAST_ROWS} or more"
             )
         networks = tuple(tokens for tokens, _ in self.rows)
         values = np.array([value for _, value in self.rows], dtype=np.float64)
