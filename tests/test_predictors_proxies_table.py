@@ -166,4 +166,11 @@ def test_the_command_measures_resumes_and_draws(
     assert rows["1 epoch"]["bias"][1] < -0.1, "one epoch is not enough"
     assert rows["1 epoch"]["speed_up"] > 2
     assert (tmp_path / "images" / "training_proxies.png").is_file()
-    assert json.loads((tmp_path / "training_proxies.json").read_text()) == found
+    again = json.loads((tmp_path / "training_proxies.json").read_text())
+    assert _without_times(again) == _without_times(found)
+
+
+def _without_times(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows; what is not trained is timed anew by every run."""
+    timed = ("seconds", "speed_up")
+    return [{k: v for k, v in row.items() if k not in timed} for row in found["rows"]]
