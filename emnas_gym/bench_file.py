@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.array_file import read_arrays
+from emnas_gym.array_file import read_arrays, write_arrays
 from emnas_gym.errors import StoreError
 
 FORMAT = 1
@@ -106,7 +106,8 @@ def write_bench(table: BenchTable, path: Path) -> None:
     arrays |= {f"cost/{name}": column for name, column in table.costs.items()}
     header = {"format": FORMAT, "about": dict(table.about), "checksum": _checksum(arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    path.write_bytes(write_arrays({"header": text, **arrays}))
     if path.stat().st_size > MAX_BYTES:
         raise StoreError(f"{path}: {path.stat().st_size} bytes are more than {MAX_BYTES}")
     _parse(path)
@@ -132,13 +133,13 @@ def _parse(path: Path) -> BenchTable:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"is larger than {MAX_BYTES} bytes")
     arrays = read_arrays(path.read_bytes())
-    header = json.loads(str(arrays.pop("header")))
+    header = json.loads(arrays.pop("header").tobytes())
     if header["format"] != FORMAT:
         raise ValueError(f"format {header['format']} instead of {FORMAT}")
     if header["checksum"] != _checksum(arrays):
         raise ValueError("the checksum does not match")
     _check(arrays, header["about"])
-    costs = {name[5:]: array for name, array in arrays.items() if name.startswith("cost/")}
+    costs = {n[5:]: a.astype(np.float64) for n, a in arrays.items() if n.startswith("cost/")}
     names = ("tokens", "valid_hits", "test_hits", "int8_hits", "seconds")
     return BenchTable(**{name: arrays[name] for name in names}, costs=costs, about=header["about"])
 
@@ -164,5 +165,7 @@ def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        if array.dtype.kind == "f":  # stored as short as nothing is lost
+            array = array.astype(np.float64)
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from emnas_gym import measurement
+from emnas_gym.array_file import write_arrays
 from emnas_gym.errors import SurrogateFileError, UnknownName
 from emnas_gym.models.additive import AdditiveCosts
-from emnas_gym.models.archive import unpack_model, write_arrays
+from emnas_gym.models.archive import unpack_model
 from emnas_gym.models.base import FittedModel
 from emnas_gym.models.ensemble import Ensemble
 from emnas_gym.models.inputs import MATRICES, encoding

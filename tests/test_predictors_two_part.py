@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emnas_gym.array_file import read_arrays, write_arrays
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.features import lengths_of
-from emnas_gym.models.archive import read_arrays, write_arrays
 from emnas_gym.models.base import FittedModel
 from emnas_gym.models.kinds import model_class
 from emnas_gym.models.two_part import TwoPart, sharpened, with_signals

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from emnas_gym.array_file import write_arrays
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.models.archive import unpack_model, write_arrays
+from emnas_gym.models.archive import unpack_model
 from predictors.estimators.base import Estimator
 from predictors.estimators.table import estimator_name, make_estimator
 from predictors.fitted import PACKAGES

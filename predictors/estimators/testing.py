@@ -11,9 +11,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from emnas_gym.array_file import write_arrays
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.graph_encoding import Graphs
-from emnas_gym.models.archive import unpack_model, write_arrays
+from emnas_gym.models.archive import unpack_model
 from emnas_gym.models.base import Array
 from predictors.estimators.base import Estimator
 from predictors.estimators.files import load, save
