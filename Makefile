@@ -49,6 +49,7 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## every number of README and docs, resumable
 	$(BIN)/python -m predictors evaluate --json > docs/predictors.json
+	$(BIN)/python -m predictors report --out docs
 	$(BIN)/python -m benchmarks run first --json > docs/first.json
 	$(BIN)/python -m benchmarks headroom --json > docs/headroom.json
 	$(BIN)/python -m benchmarks validate --json > docs/proxies.json

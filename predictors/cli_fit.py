@@ -25,6 +25,7 @@ from predictors.datasets import digits, load
 from predictors.predictor_fit import fit_predictor
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
+from predictors.report_page import write_page
 from predictors.scales import digits_scales, write_scales
 from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
@@ -197,6 +198,9 @@ def report(
     rows: Annotated[
         list[str] | None, typer.Argument(help=f"Of {', '.join(ROWS)}; all if none is given.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a page and its figures, estimators.md, .json.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fits every estimator on its training rows, reads its test rows once, and shows both.
@@ -206,6 +210,8 @@ def report(
     """
     with console.status("begins") as status:
         found = full_report(rows or (), lambda name: status.update(f"fitting and testing {name}"))
+    if out is not None:
+        console.print(f"{write_page(found, out)}")
     if as_json:
         print_json(found)
     else:

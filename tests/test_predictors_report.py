@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from emnas_gym.errors import DatasetError, UnknownName
+from emnas_gym.registry import import_string
 from predictors import report as reporting
 from predictors.cli import app
 from predictors.report import ROWS, checked, report, report_table
@@ -27,6 +29,9 @@ ROW: dict[str, Any] = {
     "seed": {"mae": 125.655},
     "target": {"mae": 10, "tau": 0.93},
     "reached": False,
+    "tau_ceiling": 0.95,
+    "repeated": {"mae": [8.0, 9.0, 10.0], "how": "five splits"},
+    "tried": {"sum": 11.0, "trees": 12.0},
 }
 
 
@@ -78,6 +83,20 @@ def test_the_command_prints_one_object_or_a_table(rows: None) -> None:
     assert report_table(report(["a"])).row_count == 1
 
 
+def test_the_page_says_what_the_figures_say(rows: None, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["report", "--json", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "estimators.json").read_text()) == json.loads(result.stdout)
+    page = (tmp_path / "estimators.md").read_text(encoding="utf-8")
+    assert "| a | MAE ≤ 10, τ ≥ 0.93 | MAE 9.5, τ 0.91 | **no** |" in page
+    assert "| pi | MAE ≤ 10, τ ≥ 0.93 | MAE 9.5, τ 0.91 | yes |" in page
+    assert "| original | 125.7 | – | – | – | – |" in page
+    assert "| repeated | 9 (8 … 10) | – | – | – | – |" in page
+    assert "ceiling of τ 0.95" in page
+    assert "sum 11; trees 12" in page
+    assert "Left out: nb201.npz is needed" in page
+
+
 def test_what_was_asked_for_is_there() -> None:
     expected = "sipeed jevois accuracy_fixed accuracy_variable dataset_7 own_table hwnasbench"
     assert {*expected.split(), "nb201_c100"} == set(ROWS)
+    assert all(callable(import_string(path)) for path in ROWS.values())
