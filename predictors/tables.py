@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emnas_gym.array_file import BROKEN
 from emnas_gym.errors import StoreError
 from predictors.store import TableStore, Tokens, Training
 
@@ -215,7 +215,7 @@ def unpack(path: Path) -> Table:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _table(arrays)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except (*BROKEN, IndexError) as error:
         raise StoreError(f"{path}: is no packed table, or damaged: {error}") from error
 
 
@@ -229,7 +229,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             header: dict[str, Any] = json.loads(str(archive["header"]))
         return header
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*BROKEN, IndexError) as error:
         raise StoreError(f"{path}: is no packed table, or damaged: {error}") from error
 
 

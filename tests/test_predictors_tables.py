@@ -122,6 +122,22 @@ def test_a_damaged_file_is_refused(table: Table, tmp_path: Path) -> None:
         read_store(tmp_path / "text.sqlite")
 
 
+def test_a_changed_byte_is_an_error_of_ours_or_harmless(table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    pack(table, path, IMAGES, "")
+    content, places = path.read_bytes(), range(0, path.stat().st_size, 3)
+    refused = {unpack: 0, read_header: 0}
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x15]) + content[place + 1 :])
+        for read in refused:
+            try:
+                read(path)
+            except StoreError:
+                refused[read] += 1
+    assert refused[unpack] > len(places) / 2, "the rest are names and dates of the archive"
+    assert 0 < refused[read_header] < refused[unpack], "it reads less"
+
+
 def test_the_committed_table(space: object) -> None:
     path = packed_path("emnas-382", "digits")
     assert path.stat().st_size < MAX_BYTES

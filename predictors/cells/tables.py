@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emnas_gym.array_file import BROKEN
 from emnas_gym.errors import DatasetError
 from predictors.cells.topology import EDGES, OPERATIONS, Operations
 from predictors.external import data_file
@@ -114,7 +115,7 @@ def _columns(relative: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         _check_sizes(path, names)
         with np.load(path, allow_pickle=False) as file:
             columns = {name: np.asarray(file[name]) for name in names}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DatasetError(f"{path}: is not a table of cells: {error}") from error
     for name, values in columns.items():
         if values.shape != (CELLS,) or values.dtype.kind not in "iuf":

@@ -8,7 +8,6 @@ emulated Cortex-M4, counted while our firmware really runs the network.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
+from emnas_gym.array_file import BROKEN
 from emnas_gym.errors import EvaluationError, StoreError
 from emnas_gym.evaluator import Evaluator
 from emnas_gym.space import SearchSpace, load_space
@@ -127,5 +127,5 @@ def read_measured(path: Path = PATH) -> dict[str, dict[Tokens, float]]:
             str(device): dict(zip(networks, row.tolist(), strict=True))
             for device, row in zip(devices, latency, strict=True)
         }
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise StoreError(f"{path}: is no table of devices, or damaged: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym import costs
+from emnas_gym.array_file import BROKEN
 from emnas_gym.devices import devices
 from emnas_gym.errors import DatasetError
 from emnas_gym.features import LAYER, layer_table
@@ -80,7 +80,7 @@ def cells() -> World:
             groups, flops = file["iso_rep"].astype(np.int64), file["flops_m_c10"].astype(float)
         with np.load(data_file("nb201/hwnasbench_nb201.npz"), allow_pickle=False) as file:
             rows = {name: file[f"c10_{name}_latency"].astype(float) for name in CELL_DEVICES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DatasetError(f"nb201: the files are damaged: {error}") from error
     latency = {name: np.where(row > 0, row, np.nan) for name, row in rows.items()}
     alone = {name: name for name in latency}
