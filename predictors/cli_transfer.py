@@ -1,4 +1,4 @@
-"""Command around new devices: what each way of adapting to one is worth."""
+"""Commands around new devices: what each way of adapting is worth, and adapting to one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from emnas_gym.devices import resolve_device
 from emnas_gym.door import print_json
-from emnas_gym.errors import UnknownName
+from emnas_gym.errors import DatasetError, UnknownName
+from emnas_gym.space import load_space
+from emnas_gym.surrogate_file import write_surrogate
+from emnas_gym.tasks import DIGITS
 from predictors.fitted import Figures
 from predictors.metrics import rounded
 from predictors.store import Tokens
+from predictors.transfer.adapted import METHODS
 from predictors.transfer.comparison import FIGURES, compare
 from predictors.transfer.measured import (
     DEVICES,
     PATH,
+    SPACE,
     first_networks,
     measure,
     read_measured,
     write_measured,
 )
+from predictors.transfer.new_device import DEFAULT, LEAST_SAMPLES, adapt_predictor
 from predictors.transfer.report import TITLES, markdown, picture
 from predictors.transfer.worlds import World, cells, original, ours
 from predictors.unfinished import Unfinished
+from predictors.user_table import read_user_table
 
 WORLDS: dict[str, Callable[[], World]] = {
     "cells": cells,
@@ -46,6 +54,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the door of the folder."""
     app.command("transfer")(transfer)
     app.command("transfer-devices")(devices)
+    app.command("adapt")(adapt)
 
 
 def transfer(
@@ -129,3 +138,38 @@ def devices(
                 write_measured(known, store, COMMAND)
 
         measure(networks, {name: dict(rows) for name, rows in known.items()}, save)
+
+
+def adapt(
+    csv: Annotated[
+        Path, typer.Option(help="Columns tokens and latency_ms, latency_us or latency_s.")
+    ],
+    device: Annotated[str, typer.Option(help="Where it was measured: a name of a device.")],
+    value: Annotated[str | None, typer.Option(help="Column of values, if there are two.")] = None,
+    method: Annotated[
+        str, typer.Option(help=f"One of {', '.join(METHODS)}; docs/transfer.md compares them.")
+    ] = DEFAULT,
+    out: Annotated[Path | None, typer.Option(help="A .json file.")] = None,
+) -> None:
+    """Fits the latency of a new device from about ten measurements, and from the known devices.
+
+    Networks are of the space emnas-382 on digits, which the known devices measured; the CSV file
+    is that of `fit --csv`. Every method's error is shown with each sample left out in turn.
+    gym.make(..., evaluator=FILE) takes the file. With a hundred measurements use `fit --csv`.
+    """
+    space, board = load_space(SPACE), resolve_device(device)
+    table = read_user_table(csv, space, DIGITS, value, LEAST_SAMPLES)
+    if table.field != "latency_ms":
+        raise DatasetError(f"{csv}: holds {table.field}, and what is adapted is a latency")
+    with console.status("comparing with the known devices"):
+        made = adapt_predictor(
+            space, DIGITS, board.name, table.networks, table.values, method=method, source=csv.name
+        )
+    path = write_surrogate(made, out or Path("runs/predictors") / f"{made.name}.json")
+    errors = RichTable("method", "mean relative error, each sample left out")
+    for name, error in made.about["chosen_by_cross_validation"].items():
+        errors.add_row(f"{name} (kept)" if name == method else name, f"{error:.3f}")
+    Console().print(errors)
+    Console().print(
+        f"gym.make('EmNAS-v0', device={device!r}, evaluator={str(path)!r})", soft_wrap=True
+    )

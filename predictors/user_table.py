@@ -57,7 +57,11 @@ class UserTable:
 
 
 def read_user_table(
-    path: Path, space: SearchSpace, task: Task, column: str | None = None
+    path: Path,
+    space: SearchSpace,
+    task: Task,
+    column: str | None = None,
+    least: int = LEAST_ROWS,
 ) -> UserTable:
     """Reads and checks a table; every complaint names its line.
 
@@ -66,6 +70,7 @@ def read_user_table(
         space: Of the networks.
         task: On which they must build.
         column: Which value is read; the only one that there is if None.
+        least: Measured networks that are needed.
 
     Raises:
         DatasetError: If the file cannot be read, a column is missing, or values are impossible,
@@ -88,7 +93,7 @@ def read_user_table(
             reader.complain(number, f"{len(cells)} values for {len(header)} columns")
             continue
         reader.add(number, dict(zip(header, cells, strict=True)))
-    return reader.table()
+    return reader.table(least)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -171,15 +176,15 @@ class _Reader:
             raise ValueError(f"{self.column} = {text} is no number")
         return value
 
-    def table(self) -> UserTable:
+    def table(self, least: int) -> UserTable:
         if self.complaints:
             more = len(self.complaints) - SHOWN
             end = f"\nand {more} more" if more > 0 else ""
             raise DatasetError(f"{self.path}: " + "\n".join(self.complaints[:SHOWN]) + end)
-        if len(self.rows) < LEAST_ROWS:
+        if len(self.rows) < least:
             raise DatasetError(
                 f"{self.path}: {len(self.rows)} measured networks are too few; "
-                f"measure {LEAST_ROWS} or more"
+                f"measure {least} or more"
             )
         networks = tuple(tokens for tokens, _ in self.rows)
         values = np.array([value for _, value in self.rows], dtype=np.float64)

@@ -15,14 +15,16 @@ from sklearn.exceptions import NotFittedError
 from typer.testing import CliRunner
 
 from emnas_gym.errors import DatasetError, StoreError, SurrogateFileError, UnknownName
+from emnas_gym.models.adapted import AdaptedModel, Prior
+from emnas_gym.models.known_devices import KnownDevices
 from emnas_gym.space import load_space
 from predictors.cli import app
 from predictors.intervals import interval
-from predictors.transfer.adapted import METHODS, AdaptedLatency, AdaptedModel, adapt, learned_prior
+from predictors.transfer.adapted import METHODS, AdaptedLatency, adapt, learned_prior
 from predictors.transfer.comparison import FIGURES, WAYS, compare, scores, split
 from predictors.transfer.conditioned import ConditionedLatency, ConditionedModel, teach
-from predictors.transfer.known import KnownDevices
-from predictors.transfer.kriging import Prior, Process, nearest
+from predictors.transfer.known import fit_known
+from predictors.transfer.kriging import condition, nearest
 from predictors.transfer.measured import DEVICES, NPU, measure, read_measured, write_measured
 from predictors.transfer.report import markdown, picture
 from predictors.transfer.selection import SELECTIONS
@@ -47,7 +49,7 @@ def invented(count: int = 160, seed: int = 0) -> tuple[Array, dict[str, Array]]:
 
 @pytest.fixture(scope="module")
 def known() -> KnownDevices:
-    return KnownDevices.fit(*invented())
+    return fit_known(*invented())
 
 
 def _world() -> World:
@@ -71,7 +73,7 @@ def test_known_devices_are_predicted_on_other_networks(known: KnownDevices) -> N
 def test_a_device_learns_from_the_networks_that_it_runs() -> None:
     x, latency = invented()
     latency["c"] = np.where(np.arange(len(x)) % 3 == 0, np.nan, latency["c"])
-    known = KnownDevices.fit(x, latency)
+    known = fit_known(x, latency)
     assert (known.dual[::3, 2] == 0).all()
     assert np.abs(np.exp(known.log_latency(x)[::3, 2]) / invented()[1]["c"][::3] - 1).mean() < 0.05
 
@@ -113,7 +115,7 @@ def test_weights_are_the_exact_posterior_of_a_line() -> None:
     wanted = np.c_[np.ones(5), at - middle] @ weights
     rows = np.c_[np.ones(5), at - middle]
     doubt = np.sqrt(np.einsum("ij,jk,ik->i", rows, covariance, rows))
-    mean, deviation = Process.after(z, x, log_y, prior).predict(at, rng.normal(size=(5, 3)))
+    mean, deviation = condition(z, x, log_y, prior).predict(at, rng.normal(size=(5, 3)))
     np.testing.assert_allclose(mean, wanted, rtol=1e-6)
     np.testing.assert_allclose(deviation, doubt, rtol=1e-6)
 
@@ -128,7 +130,7 @@ def test_the_nearest_device_has_the_same_order(known: KnownDevices) -> None:
 def test_more_samples_and_known_devices_help() -> None:
     x, latency = invented(400, seed=7)
     new = np.exp(0.5 * np.log(latency["a"]) + 0.5 * np.log(latency["b"]) + 0.05 * x[:, 3])
-    known = KnownDevices.fit(x[:160], {n: y[:160] for n, y in latency.items()})
+    known = fit_known(x[:160], {n: y[:160] for n, y in latency.items()})
     prior = learned_prior(known, x[:160], {n: y[:160] for n, y in latency.items()}, 10)
     error = {}
     for method, count in (("scratch", 10), ("weighted", 10), ("weighted", 50)):
@@ -189,12 +191,12 @@ def test_samples_are_checked(known: KnownDevices) -> None:
     with pytest.raises(NotFittedError):
         AdaptedLatency(known).predict(x)
     with pytest.raises(DatasetError, match="no known device"):
-        KnownDevices.fit(x, {})
+        fit_known(x, {})
     with pytest.raises(DatasetError, match="20 are needed"):
-        KnownDevices.fit(x, latency)
+        fit_known(x, latency)
     x, latency = invented()
     with pytest.raises(DatasetError, match="not above 0"):
-        KnownDevices.fit(x, latency | {"d": -latency["a"]})
+        fit_known(x, latency | {"d": -latency["a"]})
     assert clone(AdaptedLatency(known, "linear")).method == "linear"
 
 

@@ -22,6 +22,8 @@ from emnas_gym.grammar import Grammar
 from emnas_gym.models import counts, paths
 from emnas_gym.models.additive import network_terms
 from emnas_gym.models.base import Array
+from emnas_gym.models.kind_sums import VERSION as KIND_SUMS
+from emnas_gym.models.kind_sums import WIDTH, kind_sums
 from emnas_gym.models.kpu_terms import Terms
 from emnas_gym.models.layer_terms import DETAILS
 from emnas_gym.models.mixture import JOIN
@@ -110,6 +112,12 @@ ENCODINGS: dict[str, Encoding] = {
         counts.VERSION,
         "(N, C): logarithms of parameters, MACs, RAM, flash, layers, activations",
     ),
+    "kind_sums": Encoding(
+        kind_sums,
+        lambda space: WIDTH,
+        KIND_SUMS,
+        "(N, W): of each kind of layer its number, work, outputs and parameters",
+    ),
     "path": Encoding(
         _paths,
         lambda space: paths.WIDTH,
@@ -123,7 +131,14 @@ ENCODINGS: dict[str, Encoding] = {
         "`Graphs`: nodes (N, V, F), who reads whom (N, V, V), mask (N, V), as deployed",
     ),
 }
-MATRICES = ("features", "onehot", "matrix", "counts", "path")  # any model on (N, F) reads them
+MATRICES = (
+    "features",
+    "onehot",
+    "matrix",
+    "counts",
+    "kind_sums",
+    "path",
+)  # any model on (N, F) reads them
 
 
 def encoding(name: str) -> Encoding:

@@ -8,6 +8,7 @@ from emnas_gym.errors import SurrogateFileError, nearest
 from emnas_gym.models.base import FittedModel
 
 KINDS: dict[str, str] = {
+    "adapted": "emnas_gym.models.adapted:AdaptedModel",
     "additive": "emnas_gym.models.additive:AdditiveCosts",
     "centred_sum": "emnas_gym.models.centred_sum:CentredSum",
     "constant": "emnas_gym.models.constant:Constant",

@@ -1,43 +1,24 @@
-"""Adapts a latency predictor to a new device: an estimator, and the model that it leaves behind."""
+"""Adapts a latency predictor to a new device: an estimator, and what its prior is learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.errors import DatasetError, SurrogateFileError, UnknownName
-from emnas_gym.models.base import FittedModel, check_shape, finite
+from emnas_gym.errors import DatasetError, UnknownName
+from emnas_gym.models.adapted import AdaptedModel, Prior, Process
+from emnas_gym.models.known_devices import KnownDevices
 from predictors.estimators.base import Estimator
-from predictors.transfer.known import KnownDevices
-from predictors.transfer.kriging import (
-    CENTRES,
-    LINEAR,
-    SCALED,
-    SCRATCH,
-    Prior,
-    Process,
-    likelihood,
-)
+from predictors.transfer.kriging import LINEAR, SCALED, SCRATCH, condition, likelihood
 
 Array = NDArray[np.float64]
 LEAST = 3  # measured networks that an adaptation needs
 METHODS = ("scratch", "scaled", "linear", "weighted")
-KNOWN = ("centre", "scale", "rows", "lengths", "dual", "offset")
-PROCESS = (
-    "expected",
-    "spread",
-    "middle",
-    "samples_z",
-    "samples_x",
-    "inverse",
-    "samples_dual",
-    "constant",
-)
 SCRATCHES = [  # of which the samples themselves choose
     replace(SCRATCH, residual=r, slope=s, length=ell, noise=e)
     for r, s, ell, e in product((0.1, 0.5), (0.0, 0.3, 1.0), (0.5, 1.5), (0.01, 0.05, 0.2))
@@ -48,82 +29,6 @@ PRIORS = [  # of which the known devices choose
         ("nearest", "mean"), (0.1, 0.3, 1.0), (0.0, 0.1, 0.3), (0.02, 0.1)
     )
 ]
-
-
-class AdaptedModel(FittedModel):
-    """Latency of a new device in ms, from the models of known ones; reads features.
-
-    Args:
-        known: Models of the known devices.
-        process: What the samples of the new device taught.
-    """
-
-    kind: ClassVar[str] = "adapted-latency"
-    reads: ClassVar[str] = "features"
-
-    def __init__(self, known: KnownDevices, process: Process) -> None:
-        self.known, self.process = known, process
-
-    def predict(self, x: Any) -> tuple[Array, Array]:  # noqa: ANN401
-        """Latency in ms and its standard deviation, each of shape (N,).
-
-        Args:
-            x: Features, shape (N, F).
-        """
-        mean, deviation = self.process.predict(
-            self.known.log_latency(x), self.known.standardised(x)
-        )
-        return np.exp(mean), np.exp(mean) * deviation
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Both parts in float64: a constant without prior loses digits in float32."""
-        return {name: np.asarray(getattr(self.known, name)) for name in KNOWN} | {
-            name: np.asarray(getattr(self.process, name)) for name in PROCESS
-        }
-
-    def options(self) -> dict[str, Any]:
-        """Names of the known devices, and the prior."""
-        return {"devices": list(self.known.names), "prior": vars(self.process.prior)}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
-        """Makes the model of what was read from a file.
-
-        Raises:
-            SurrogateFileError: If parts are missing or do not fit together.
-        """
-        values = finite(arrays, [*KNOWN, *PROCESS])
-        prior, names = _checked(options)
-        m, f = values["rows"].shape if values["rows"].ndim == 2 else (0, 0)
-        n, k = values["samples_dual"].size, len(names)
-        shapes = {"centre": (f,), "scale": (f,), "rows": (m, f), "lengths": (k,), "dual": (m, k)}
-        shapes |= {"offset": (k,), "expected": (k,), "spread": (k,), "middle": (k,)}
-        shapes |= {"samples_z": (n, k), "samples_x": (n, f), "inverse": (n, n)}
-        shapes |= {"samples_dual": (n,), "constant": ()}
-        for name, shape in shapes.items():
-            check_shape(values, name, shape)
-        if not m or not (values["scale"] > 0).all() or not (values["lengths"] > 0).all():
-            raise SurrogateFileError("rows are missing, or a scale or length is not above 0")
-        known = KnownDevices(names=names, **{name: values[name] for name in KNOWN})
-        parts: dict[str, Any] = {name: values[name] for name in PROCESS}
-        parts["constant"] = float(parts["constant"])
-        return cls(known, Process(**parts, prior=prior))
-
-
-def _checked(options: Mapping[str, Any]) -> tuple[Prior, tuple[str, ...]]:
-    """Prior and names of devices from a file."""
-    names, prior = options.get("devices"), options.get("prior")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SurrogateFileError("devices is a list of names")
-    kinds = {f.name: type(f.default) for f in fields(Prior)}
-    if not isinstance(prior, dict) or {n: type(v) for n, v in prior.items()} != kinds:
-        raise SurrogateFileError(f"prior is a table of {', '.join(kinds)}")
-    numbers = [value for value in prior.values() if isinstance(value, float)]
-    if prior["centre"] not in CENTRES or not all(np.isfinite(v) and v >= 0 for v in numbers):
-        raise SurrogateFileError(f"prior {prior} is none")
-    if prior["length"] == 0:
-        raise SurrogateFileError("length is not above 0")
-    return Prior(**prior), tuple(names)
 
 
 class AdaptedLatency(Estimator):
@@ -187,9 +92,9 @@ def adapt_process(
         raise UnknownName("method", method, METHODS)
     if method == "scratch":
         best = max(SCRATCHES, key=lambda option: likelihood(z, x, log_y, option))
-        return Process.after(z, x, log_y, best)
+        return condition(z, x, log_y, best)
     chosen = {"scaled": SCALED, "linear": LINEAR, "weighted": prior or Prior()}[method]
-    return Process.after(z, x, log_y, chosen)
+    return condition(z, x, log_y, chosen)
 
 
 def adapt(
@@ -249,6 +154,6 @@ def _trial_errors(z: Array, x: Array, log_y: Array, count: int, seed: int) -> Ar
         rows = rng.permutation(there)[: count + JUDGED]
         few, rest = rows[:count], rows[count:]
         for i, prior in enumerate(PRIORS):
-            process = Process.after(z[few], x[few], log_y[few], prior)
+            process = condition(z[few], x[few], log_y[few], prior)
             errors[i] += np.abs(process.predict(z[rest], x[rest])[0] - log_y[rest]).mean()
     return errors

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from emnas_gym.models.adapted import Prior
+from emnas_gym.models.known_devices import KnownDevices
 from predictors.fitted import Figures
 from predictors.intervals import interval
 from predictors.transfer.adapted import adapt_process, learned_prior
 from predictors.transfer.conditioned import ConditionedLatency, Taught, teach, teach_all
-from predictors.transfer.known import KnownDevices
-from predictors.transfer.kriging import Prior
+from predictors.transfer.known import fit_known
 from predictors.transfer.selection import SELECTIONS
 from predictors.transfer.worlds import World
 
@@ -94,9 +95,7 @@ def compare(
     chosen = split(world)
     world = world.only(np.concatenate(chosen))
     pool, test = np.split(np.arange(len(world.x)), [len(chosen[0])])
-    everything = KnownDevices.fit(
-        world.x[pool], {name: y[pool] for name, y in world.latency_ms.items()}
-    )
+    everything = fit_known(world.x[pool], {name: y[pool] for name, y in world.latency_ms.items()})
     plans = [("random", n) for n in counts] + [(s, 10) for s in SELECTIONS if s != "random"]
     found: dict[tuple[str, int], dict[str, dict[str, Array]]] = {plan: {} for plan in plans}
     upper: dict[str, dict[str, float]] = {}

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from emnas_gym.errors import DatasetError, SurrogateFileError
 from emnas_gym.models.base import FittedModel, check_shape, finite
+from emnas_gym.models.known_devices import KnownDevices
 from predictors.estimators.base import Estimator
 from predictors.training import one_thread
-from predictors.transfer.known import KnownDevices
 
 Array = NDArray[np.float64]
 HIDDEN, BATCH = 48, 64

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.transfer.known import squared_distances
+from emnas_gym.models.known_devices import squared_distances
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

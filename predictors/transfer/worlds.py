@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym import costs
+from emnas_gym.architecture import Architecture
 from emnas_gym.array_file import BROKEN
 from emnas_gym.devices import devices
 from emnas_gym.errors import DatasetError
-from emnas_gym.features import LAYER, layer_table
-from emnas_gym.layers import KINDS
+from emnas_gym.models.kind_sums import kind_sums
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS, GRASP, Task
 from predictors.emnas_tables import hardware_rows
@@ -165,20 +165,5 @@ def _of_tokens(
     latency = latency | {LINE: board.latency_a_ms + board.latency_b_ms_per_mac * macs}
     groups = np.array([number[tokens] for tokens in canonical], dtype=np.int64)
     families = {device: family(device) for device in latency}
-    return World(name, chain_features(space, task, canonical), macs, groups, latency, families)
-
-
-def chain_features(space: SearchSpace, task: Task, networks: Sequence[Tokens]) -> Array:
-    """Of each kind of layer its number, work, outputs and parameters; logarithms of sums."""
-    table = layer_table(space, task)
-    layers, lengths = table.gather([table.walk(tokens) for tokens in networks])
-    present = (np.arange(layers.shape[1]) < lengths[:, None])[:, :, None]
-    column = {name: i for i, name in enumerate(LAYER)}
-    kinds = layers[:, :, [column[kind] for kind in KINDS]] * present
-    amounts = 2.0 ** layers[:, :, [column[n] for n in ("macs", "out", "params")]]
-    sums = np.einsum("nlk,nla->nka", kinds, amounts)
-    counts = kinds.sum(axis=1)
-    extra = (layers[:, :, [column[n] for n in ("sigmoid", "kernel", "stride")]] * present).sum(1)
-    total = np.log2(1 + (amounts * present).sum(axis=1))
-    parts = [counts, np.log2(1 + sums).reshape(len(networks), -1), extra, total]
-    return np.concatenate([*parts, lengths[:, None].astype(float)], axis=1)
+    features = kind_sums([Architecture(space, tokens) for tokens in networks], task)
+    return World(name, features, macs, groups, latency, families)
