@@ -24,6 +24,7 @@ TITLES = {
 INTRODUCTION = """# A new device from ten measurements
 
 `python -m predictors transfer --out docs` makes this page, its picture and `transfer.json`.
+`python -m predictors adapt --csv ten.csv --device stm32u575zi` does it for a board of your own.
 
 Every device is held out in turn. The others were measured on a pool of networks; on the held-out
 one only a few networks of the pool are. All ways of adapting get the same samples and are judged on
