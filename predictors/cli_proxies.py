@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from emnas_gym.door import print_json
 from predictors.metrics import rounded
 from predictors.proxies.curve_figures import curve_figures, elimination_figures
+from predictors.proxies.page import markdown
 from predictors.proxies.picture import draw
 from predictors.proxies.table import measure, steps
 
@@ -28,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def proxies(
     networks: Annotated[int, typer.Option(help="Held-out networks to compare on.", min=10)] = 60,
-    out: Annotated[Path, typer.Option(help="Folder for training_proxies.json and images/.")] = Path(
-        "docs"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for training_proxies.md, .json, images/.")
+    ] = Path("docs"),
     cache: Annotated[Path, typer.Option(help="What was measured; a run resumes from it.")] = Path(
         "runs/proxies/measured.jsonl"
     ),
@@ -62,6 +63,7 @@ def proxies(
     (out / f"{NAME}.json").write_text(
         json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
+    (out / f"{NAME}.md").write_text(markdown(plain), encoding="utf-8")
     if as_json:
         print_json(plain)
     else:

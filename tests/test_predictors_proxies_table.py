@@ -14,6 +14,7 @@ from emnas_gym.errors import EvaluationError, StoreError
 from predictors.cli import app
 from predictors.proxies import table
 from predictors.proxies.measured import MeasuredLines, Values
+from predictors.proxies.page import markdown
 from predictors.proxies.picture import draw
 from predictors.proxies.reduced import FewerEpochs
 from predictors.proxies.table import FULL, REDUCED, Column, figures
@@ -167,6 +168,7 @@ def test_the_command_measures_resumes_and_draws(
     assert rows["1 epoch"]["speed_up"] > 2
     assert (tmp_path / "images" / "training_proxies.png").is_file()
     again = json.loads((tmp_path / "training_proxies.json").read_text())
+    assert (tmp_path / "training_proxies.md").read_text(encoding="utf-8") == markdown(again)
     assert _without_times(again) == _without_times(found)
 
 
@@ -174,3 +176,15 @@ def _without_times(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows; what is not trained is timed anew by every run."""
     timed = ("seconds", "speed_up")
     return [{k: v for k, v in row.items() if k not in timed} for row in found["rows"]]
+
+
+def test_the_page_is_made_of_the_figures_that_stand_beside_it() -> None:  # D6
+    figures = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    page = PUBLISHED.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == markdown(figures)
+    full = next(row for row in figures["rows"] if row["name"] == FULL)
+    full["tau"] = [0.11, 0.22, 0.33]
+    assert "| 0.22 (0.11 … 0.33) |" in markdown(figures)
+    figures["rows"].remove(full)
+    with pytest.raises(StoreError, match=FULL):
+        markdown(figures)
