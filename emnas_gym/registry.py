@@ -21,6 +21,7 @@ TABLES: dict[str, dict[str, str]] = {
     "evaluator": {
         "analytic": "emnas_gym.analytic:AnalyticEvaluator",
         "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
+        "bench": "emnas_gym.bench:BenchEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
         "early-stopped": "predictors.proxies.early_stopped:EarlyStoppedEvaluator",
         "audited": "predictors.audit:AuditedEvaluator",

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
-from emnas_gym.bench import pooled_deviation
+from emnas_gym.analytic import AnalyticEvaluator
+from emnas_gym.bench import BenchEvaluator, optimum, pooled_deviation
 from emnas_gym.bench_file import BenchTable
 from emnas_gym.errors import StoreError
+from emnas_gym.evaluator import Evaluator, EvaluatorStack
+from emnas_gym.measurement import Measurement
+from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import Task
 from predictors.collect import enumerated
@@ -21,6 +26,8 @@ from predictors.store import Tokens, Training
 from predictors.tables import Table, made_with
 
 COMMAND = "python -m predictors collect --space emnas-bench-8 --whole --seeds 3"
+BOARDS = ("stm32f446re", "ethos-u55-128")  # a line in MACs, and measured by a compiler
+DRAWS = (10, 100, 300)  # evaluations of random search
 
 
 def bench_table(
@@ -36,7 +43,7 @@ def bench_table(
         seeds: Trainings of every network.
 
     Raises:
-        StoreError: If a training is missing, or has no int8 accuracy; says how many.
+        StoreError: If a training, its int8 accuracy, or a cost is missing; says how many.
     """
     networks = [tokens for tokens, _ in enumerated(space, task)]
     known = {(row.tokens, row.seed): row for row in table.trainings}
@@ -82,14 +89,25 @@ def _hits(rows: list[list[Training]], images: int, share: Any) -> NDArray[np.uin
 def _costs(table: Table, networks: Sequence[Tokens]) -> dict[str, NDArray[np.float64]]:
     columns = {}
     for device, measured in table.costs.items():
+        refused = {tokens for tokens, _, stage, _ in table.failures if stage == device}
+        missing = sum(tokens not in measured and tokens not in refused for tokens in networks)
+        if missing:
+            command = f"{COMMAND} --costs {device}"
+            raise StoreError(f"{missing} costs on {device} are missing: `{command}` goes on")
         for field in sorted({name for values in measured.values() for name in values}):
             values = [measured.get(tokens, {}).get(field, np.nan) for tokens in networks]
             columns[f"{field}/{device}"] = np.array(values)
     return columns
 
 
-def describe_bench(path: Path, table: BenchTable) -> Figures:
-    """What the table holds: accuracies, noise, and how well int8 and single trainings agree."""
+def describe_bench(path: Path, table: BenchTable, space: SearchSpace | None = None) -> Figures:
+    """What the table holds: accuracies, noise, optima, how well int8 and single trainings agree.
+
+    Args:
+        path: Its file.
+        table: What was read from it.
+        space: Its space; the one of that name if None.
+    """
     valid, test, int8 = table.valid_accuracy, table.test_accuracy, table.int8_accuracy
     mean = valid.mean(axis=1)
     figures = {
@@ -108,6 +126,7 @@ def describe_bench(path: Path, table: BenchTable) -> Figures:
             "worst": float((int8 - test).min()),
             "mean_absolute": float(np.abs(int8 - test).mean()),
         },
+        "optimum": {device: _best(table, space, device) for device in BOARDS},
         "training_hours": float(table.seconds.sum()) / 3600,
         "costs": {name: _quantiles(column) for name, column in table.costs.items()},
         "made_by": dict(table.about),
@@ -115,6 +134,48 @@ def describe_bench(path: Path, table: BenchTable) -> Figures:
     plain = rounded(figures)
     assert isinstance(plain, dict)
     return plain
+
+
+def _best(table: BenchTable, space: SearchSpace | None, device: str) -> Figures:
+    """The optimum of the default reward on a device, and what random search leaves of it.
+
+    The regret of random search is exact: N draws of all networks without replacement.
+    """
+    problem = Problem.make(space or table.about["space"], table.about["task"], device)
+    measure = EvaluatorStack(
+        [AnalyticEvaluator(problem.task, problem.device), BenchEvaluator(table, problem.device)]
+    )
+    found = optimum(problem, measure, table)
+    rewards = np.sort([problem.reward(r)[0] for r in _measured(problem, measure)])
+    return {
+        "tokens": list(found.architecture.tokens),
+        "reward": found.reward,
+        "interval": list(found.interval),
+        "accuracy": found.accuracy,
+        "rivals": found.rivals,
+        "networks": found.networks,
+        "random_regret": {str(n): found.reward - highest_of(rewards, n) for n in DRAWS},
+    }
+
+
+def _measured(problem: Problem, measure: Evaluator) -> list[Measurement]:
+    networks = list(problem.space.enumerate(problem.task, problem.automaton.budgets))
+    results = [r for r in measure.evaluate(networks) if isinstance(r, Measurement)]
+    return [result for result in results if not problem.budgets.broken(result)]
+
+
+def highest_of(rewards: NDArray[np.float64], draws: int) -> float:
+    """Expected highest of some rewards drawn without replacement, in closed form.
+
+    Args:
+        rewards: All of them, ascending, shape (N,).
+        draws: How many are drawn, at most N.
+    """
+    count = len(rewards)
+    below = np.arange(1, count + 1)
+    log_share = gammaln(below + 1) - gammaln(np.maximum(below - draws, 0) + 1)
+    share = np.where(below >= draws, np.exp(log_share - log_share[-1]), 0.0)  # all among the lowest
+    return float((np.diff(share, prepend=0.0) * rewards).sum())
 
 
 def _quantiles(values: NDArray[np.float64]) -> Figures:

@@ -222,11 +222,18 @@ def table(
     file: Annotated[
         Path | None, typer.Argument(help="A packed table; the committed one if none is given.")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Of a whole table: its space, if that is a file of yours.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows what a packed table holds: networks, accuracies, label noise, costs, origin."""
+    """Shows what a packed table holds: networks, accuracies, label noise, costs, origin.
+
+    Of a table that is whole, such as that of evaluator `bench`, the optimum is shown as well.
+    """
     if file is not None and is_bench(file):
-        figures = describe_bench(file, read_bench(file))
+        chosen = None if space is None else load_space(space)
+        figures = describe_bench(file, read_bench(file), chosen)
     else:
         figures = evaluation.describe_table(file)
     _show(figures, as_json, ("part", "figure", "value"))

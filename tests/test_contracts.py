@@ -21,6 +21,7 @@ MOBILE = {"space": "emnas-mobile-49", **K210}
 PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked about
     "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}],
     "surrogate": [{}, K210, MOBILE],
+    "bench": [{"space": "emnas-bench-8"}, {"space": "emnas-bench-8", "device": "ethos-u55-128"}],
     "trained": [{}],
     "early-stopped": [{}],
     "audited": [{}],

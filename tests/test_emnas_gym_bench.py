@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import zipfile
@@ -27,7 +28,7 @@ from emnas_gym.registry import make_evaluator
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS
 from emnas_gym.testing import check_evaluator
-from predictors.bench_table import bench_table, describe_bench
+from predictors.bench_table import bench_table, describe_bench, highest_of
 from predictors.cli import app
 from predictors.collect import enumerated, jobs
 from predictors.store import TableStore, Training
@@ -212,12 +213,29 @@ def test_the_deviation_is_that_of_the_noise() -> None:
 
 
 def test_the_description_agrees_with_the_table(table: BenchTable, path: Path) -> None:
-    figures = describe_bench(path, table)
+    figures = describe_bench(path, table, SMALL)
     assert figures["networks"] == len(table.tokens)
     assert figures["bytes"] == path.stat().st_size
     assert figures["int8_minus_float"] == {"mean": 0.0, "worst": 0.0, "mean_absolute": 0.0}
     assert figures["training_hours"] == pytest.approx(144 * 1.5 / 3600, rel=1e-4)
     assert figures["one_training_and_another"]["tau"] > 0.9
+
+
+@pytest.mark.parametrize("draws", [1, 2, 5, 6])
+def test_the_highest_of_a_draw_is_that_of_all_draws(draws: int) -> None:
+    rewards = np.array([0.1, 0.2, 0.2, 0.7, 0.9, 1.3])
+    every = [max(some) for some in itertools.combinations(rewards, draws)]
+    assert highest_of(rewards, draws) == pytest.approx(np.mean(every), rel=1e-12)
+
+
+def test_a_cost_that_was_left_unfinished_is_refused_and_one_that_failed_is_not() -> None:
+    costs, rows = _costs(), tuple(_trainings())
+    tokens, _ = costs["cortex-m4"].popitem()
+    with pytest.raises(StoreError, match="1 costs on cortex-m4 are missing"):
+        bench_table(Table(rows, costs, (), {"recipe": "{}"}), SMALL, DIGITS, IMAGES)
+    failed = ((tokens, 0, "cortex-m4", "does not fit"),)
+    packed = bench_table(Table(rows, costs, failed, {"recipe": "{}"}), SMALL, DIGITS, IMAGES)
+    assert np.isnan(packed.costs["instructions/cortex-m4"]).sum() == 1
 
 
 def test_pack_and_table_know_it(table: BenchTable, tmp_path: Path) -> None:
@@ -236,8 +254,10 @@ def test_pack_and_table_know_it(table: BenchTable, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--space", str(space_file)])
     assert done.exit_code == 0, done.output
     assert (read_bench(out).valid_hits == table.valid_hits).all()
-    shown = CliRunner().invoke(app, ["table", str(out), "--json"])
-    assert json.loads(shown.stdout)["trials"] == 3
+    shown = CliRunner().invoke(app, ["table", str(out), "--space", str(space_file), "--json"])
+    figures = json.loads(shown.stdout)
+    assert figures["trials"] == 3
+    assert figures["optimum"]["ethos-u55-128"]["networks"] == len(table.tokens)
 
 
 # --------------------------------------------------------------------------------- hostile files
