@@ -20,6 +20,7 @@ from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
 from emnas_gym.tasks import DIGITS, TASKS
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors.bench_card import card
 from predictors.bench_table import bench_table, describe_bench
 from predictors.datasets import digits, load
 from predictors.predictor_fit import fit_predictor
@@ -225,6 +226,9 @@ def table(
     space: Annotated[
         str | None, typer.Option(help="Of a whole table: its space, if that is a file of yours.")
     ] = None,
+    card_file: Annotated[
+        Path | None, typer.Option("--card", help="Of a whole table: write its data card here.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows what a packed table holds: networks, accuracies, label noise, costs, origin.
@@ -234,6 +238,8 @@ def table(
     if file is not None and is_bench(file):
         chosen = None if space is None else load_space(space)
         figures = describe_bench(file, read_bench(file), chosen)
+        if card_file is not None:
+            card_file.write_text(card(figures), encoding="utf-8")
     else:
         figures = evaluation.describe_table(file)
     _show(figures, as_json, ("part", "figure", "value"))

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import emnas_gym
 from emnas_gym.bench import BenchEvaluator, optimum, pooled_deviation
-from emnas_gym.bench_file import BenchTable, read_bench, write_bench
+from emnas_gym.bench_file import BenchTable, read_bench, shipped_bench, write_bench
 from emnas_gym.devices import devices
 from emnas_gym.errors import DomainError, StoreError
 from emnas_gym.measurement import Measurement
@@ -28,6 +28,7 @@ from emnas_gym.registry import make_evaluator
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS
 from emnas_gym.testing import check_evaluator
+from predictors.bench_card import card
 from predictors.bench_table import bench_table, describe_bench, highest_of
 from predictors.cli import app
 from predictors.collect import enumerated, jobs
@@ -315,3 +316,40 @@ def test_cut_and_flipped_files_are_refused_or_read_as_they_were(
         except StoreError:
             return
         assert (again.valid_hits == table.valid_hits).all()
+
+
+# --------------------------------------------------------------------------------- as it ships
+
+
+def test_the_shipped_table_is_whole_and_small() -> None:
+    path = shipped_bench()
+    table = read_bench(path)
+    assert path.stat().st_size <= 3 << 20
+    space = load_space(table.about["space"])
+    assert table.about["space_fingerprint"] == space.fingerprint
+    assert table.networks() == [tokens for tokens, _ in enumerated(space, DIGITS)]
+    assert table.valid_hits.shape == (len(table.tokens), 3, 15)
+    assert (table.valid_hits <= table.about["images"]["valid"]).all()
+    for name, column in table.costs.items():
+        assert (column > 0).all(), name
+
+
+def test_an_environment_looks_up_and_its_optimum_is_the_best_of_all() -> None:  # E1
+    env = gym.make("EmNAS-v0", space="emnas-bench-8", budgets={}, evaluator="bench").unwrapped
+    best = optimum(env.problem, env.evaluator, read_bench(shipped_bench()))
+    rewards = []
+    for architecture in env.problem.space.enumerate(DIGITS):
+        env.reset(seed=0)
+        for token in architecture.tokens:
+            _, reward, terminated, _, info = env.step(np.int64(token))
+        assert terminated
+        rewards.append(reward)
+    assert max(rewards) == best.reward
+    assert best.interval[0] < best.reward < best.interval[1]
+    assert info["measurement"]["accuracy"] in read_bench(shipped_bench()).valid_accuracy.mean(1)
+
+
+def test_the_card_is_made_of_the_shipped_table() -> None:
+    page = Path(emnas_gym.__file__).parents[1] / "docs" / "bench.md"
+    figures = describe_bench(shipped_bench(), read_bench(shipped_bench()))
+    assert page.read_text(encoding="utf-8") == card(figures)
