@@ -130,7 +130,7 @@ def _summarise(ledger: Ledger, agent: Agent, seed: int, out: Path) -> dict[str, 
         "best": {
             "reward": best.reward,
             "tokens": list(best.tokens),
-            "layers": [str(layer) for layer in network.layers],
+            "layers": list(network.words),
             "measurement": best.result.to_json(),
         },
         "history": str(out / "history.sqlite"),
