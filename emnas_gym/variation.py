@@ -144,7 +144,6 @@ def neighbours(
             for token in ids if kind != "delete" else [0]:
                 rest = parent[position + (kind != "insert") :]
                 child = tuple(parent[:position] + ([token] if token else []) + rest)
-                key = grammar.canonical_tokens(child)
-                if key not in seen and table.fits(child):
+                if table.fits(child) and (key := grammar.canonical_tokens(child)) not in seen:
                     seen.add(key)
                     yield child
