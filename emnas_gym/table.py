@@ -113,5 +113,5 @@ def columns_of(table: Table) -> dict[str, NDArray[np.float64] | NDArray[np.int64
             columns[f"seconds/{name}"] = metric.seconds
     columns |= {f"cost/{name}": values for name, values in table.costs.items()}
     if table.labels is not None:
-        columns["class"] = table.labels
+        columns["class"] = table.first_of_class
     return columns
