@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from table_worlds import small_table
 from test_emnas_gym_bench import _trainings
+from typer.testing import CliRunner
 
-from agents.runs import make_agent
+from agents.cli import app as agents_app
+from agents.runs import Plan, make_agent
 from emnas_gym.bench_file import BenchTable
 from emnas_gym.budgets import Budgets
 from emnas_gym.errors import (
     DomainError,
+    EmNASError,
     EvaluationError,
     InfeasibleBudgets,
     InvalidArchitecture,
@@ -294,3 +298,21 @@ def test_a_bench_that_is_not_installed_is_named(
     monkeypatch.setattr("emnas_gym.table_env.shipped_bench", lambda: tmp_path / "bench.npz")
     with pytest.raises(TableFileError, match=r"bench\.npz: .*not in this installation"):
         gym.make("EmNASTable-v0")
+
+
+def test_the_command_searches_a_table(path: Path, tmp_path: Path) -> None:
+    command = ["search", "--env", "EmNASTable-v0", "--agent", "random", "--evaluations", "60"]
+    options = ["--table", str(path), "--device", "board", "--out", str(tmp_path / "run"), "--json"]
+    done = CliRunner().invoke(agents_app, [*command, *options])
+    assert done.exit_code == 0, done.output
+    problem, evaluator = table_problem(path, device="board")
+    best = json.loads(done.stdout)["best"]
+    assert best["reward"] == evaluator.optimum(problem).reward
+    assert best["layers"] == list(problem.space.architecture(best["tokens"]).words)
+    for wrong in (["--evaluator", "surrogate"], ["--task", "digits"]):
+        done = CliRunner().invoke(agents_app, [*command, *options, *wrong])
+        assert "brings its own" in str(done.exception)
+    done = CliRunner().invoke(agents_app, ["search", "--table", "x.csv"])
+    assert "searches no table" in str(done.exception)
+    with pytest.raises(EmNASError, match="cannot be trained"):
+        Plan(env="EmNASTable-v0", table=str(path)).evaluator_name()
