@@ -16,7 +16,12 @@ NEVER, ALWAYS = 1e-6, 1.0 - 1e-6  # probabilities with finite logits
 
 
 def end_probability(table: Automaton) -> NDArray[np.float64]:
-    """Probability of the end token after each number of layers, shape (max_layers,)."""
+    """Probability of the end token after each number of layers, shape (max_layers,).
+
+    Where the last position ends a network without a token, it is never placed.
+    """
+    if not table.grammar.end_token:
+        return np.full(table.max_layers, NEVER)
     lengths = np.array(table.feasible_lengths)
     placed = np.arange(table.max_layers)
     ahead = (lengths[None] > placed[:, None]).sum(axis=1)
@@ -45,6 +50,8 @@ def end_logits(table: Automaton, masked: bool) -> NDArray[np.float64]:
         Shape (states, max_layers): for each state of the automaton and number of layers placed.
     """
     hazard, tokens = end_probability(table)[None], table.grammar.num_tokens
+    if not table.grammar.end_token:
+        return np.repeat(logit(hazard), len(table.states), axis=0)
     others = np.maximum((table.next_state >= 0).sum(axis=1), 1)[:, None]
     if not masked:
         replaced = (1.0 - others / tokens) / (others + 1.0)

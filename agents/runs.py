@@ -14,10 +14,13 @@ from agents.base import Agent
 from emnas_gym.budgets import Budgets
 from emnas_gym.devices import resolve_device
 from emnas_gym.errors import EmNASError, UnknownName
+from emnas_gym.evaluator import Evaluator
 from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator, resolve
+from emnas_gym.table_env import table_problem
+from emnas_gym.table_evaluator import TableEvaluator
 from emnas_gym.tasks import TASKS, Task
 
 _OF_A_PROBLEM = ("space", "task", "device", "budgets", "reward", "min_layers", "max_layers")
@@ -34,6 +37,7 @@ class Plan:
         budgets: Limits that differ.
         reward: Name.
         evaluator: Name or import string.
+        table: Path of the table, for environments that search one.
     """
 
     env: str = "EmNAS-v0"
@@ -42,6 +46,7 @@ class Plan:
     budgets: Mapping[str, float] = field(default_factory=dict)
     reward: str | None = None
     evaluator: str | None = None
+    table: str | None = None
 
     def problem(self) -> Problem:
         """The problem.
@@ -53,6 +58,10 @@ class Plan:
             InfeasibleBudgets: If no network fits.
         """
         known = registered(self.env)
+        if "table" in known:
+            return self._table_problem()[0]
+        if self.table is not None:
+            raise EmNASError(f"{self.env} searches no table; --env EmNASTable-v0 does")
         keywords = {key: known[key] for key in _OF_A_PROBLEM if key in known}
         if self.task is not None or self.device is not None:
             keywords.pop("budgets", None)
@@ -67,8 +76,38 @@ class Plan:
         _ = problem.automaton  # budgets that no network fits are an error now, not later
         return problem
 
+    def _table_problem(self) -> tuple[Problem, TableEvaluator]:
+        if self.task is not None or self.evaluator is not None:
+            raise EmNASError("a table brings its own task and evaluator: leave these options out")
+        table = self.table or registered(self.env)["table"]
+        limits = dict(self.budgets) or None
+        problem, evaluator = table_problem(table, None, self.device, limits, self.reward)
+        _ = problem.automaton
+        return problem, evaluator
+
+    def parts(self) -> tuple[Problem, Evaluator, str]:
+        """The problem, what measures, and how the history names that.
+
+        Raises:
+            EmNASError: As `problem` and `make_evaluator` do.
+        """
+        if "table" in registered(self.env):
+            problem, evaluator = self._table_problem()
+            return problem, evaluator, f"table, {evaluator.metric}"
+        known, name = self.problem(), self.evaluator_name()
+        return known, make_evaluator(name, known), name
+
     def evaluator_name(self) -> str:
-        """The evaluator; images of the user's own are trained on, as no surrogate knows them."""
+        """The evaluator; images of the user's own are trained on, as no surrogate knows them.
+
+        Raises:
+            EmNASError: If a table is searched, which no evaluator by name knows.
+        """
+        if "table" in registered(self.env):
+            raise EmNASError(
+                "architectures of a table cannot be trained or built: search them with "
+                "`python -m agents search --env EmNASTable-v0 --table FILE`"
+            )
         if self.evaluator is not None:
             return self.evaluator
         if self.task is not None and getattr(self.task, "name", self.task) not in TASKS:
@@ -97,14 +136,14 @@ def open_ledger(
     Raises:
         StoreError: If the file is in use, damaged, or of another run.
     """
-    problem, evaluator = plan.problem(), plan.evaluator_name()
+    problem, evaluator, name = plan.parts()
     about = {"agent": agent.name, "config": agent.config.to_json(), "seed": seed}
     return Ledger(
-        make_evaluator(evaluator, problem),
+        evaluator,
         problem,
         evaluations,
         path,
-        about | {"evaluator": evaluator},
+        about | {"evaluator": name},
         watch,
     )
 

@@ -52,6 +52,9 @@ def search(
         str | None,
         typer.Option(help="surrogate, trained, host, npu, analytic, or package.module:Name."),
     ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="File that EmNASTable-v0 searches: docs/tables.md.")
+    ] = None,
     jsonl: Annotated[bool, typer.Option(help="Export the history as history.jsonl too.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log.")] = False,
     as_json: Json = False,
@@ -63,7 +66,7 @@ def search(
 
     Example: python -m agents search --agent evolution --evaluations 300 --out runs/try
     """
-    plan = Plan(env, task, device, parse_limits(budget or []), reward, evaluator)
+    plan = Plan(env, task, device, parse_limits(budget or []), reward, evaluator, table)
     made = make_agent(
         agent, out / "tensorboard" if tensorboard else None, **parse_options(option or [])
     )
@@ -130,7 +133,7 @@ def _summarise(ledger: Ledger, agent: Agent, seed: int, out: Path) -> dict[str, 
         "best": {
             "reward": best.reward,
             "tokens": list(best.tokens),
-            "layers": [str(layer) for layer in network.layers],
+            "layers": list(network.words),
             "measurement": best.result.to_json(),
         },
         "history": str(out / "history.sqlite"),

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.token_features import token_features
-from emnas_gym.grammar import Grammar
+from emnas_gym.token_space import TokenSpace
 
 KEY_WIDTH = 32
 
@@ -54,7 +54,7 @@ class TokenHead(nn.Module):
     features: Tensor  # (K + 1, F)
     end: Tensor  # (K + 1,): 1 at the end token
 
-    def __init__(self, latent: int, space: Grammar) -> None:
+    def __init__(self, latent: int, space: TokenSpace) -> None:
         super().__init__()
         features = torch.from_numpy(token_features(space))
         self.register_buffer("features", features)
@@ -81,7 +81,7 @@ class TokenActorCritic(ActorCriticPolicy):
         keywords: Those of ``ActorCriticPolicy``.
     """
 
-    def __init__(self, *arguments: Any, space: Grammar, **keywords: Any) -> None:  # noqa: ANN401
+    def __init__(self, *arguments: Any, space: TokenSpace, **keywords: Any) -> None:  # noqa: ANN401
         self.space = space
         super().__init__(*arguments, **keywords)
 
@@ -102,7 +102,7 @@ class MaskableTokenActorCritic(MaskableActorCriticPolicy):
         keywords: Those of ``MaskableActorCriticPolicy``.
     """
 
-    def __init__(self, *arguments: Any, space: Grammar, **keywords: Any) -> None:  # noqa: ANN401
+    def __init__(self, *arguments: Any, space: TokenSpace, **keywords: Any) -> None:  # noqa: ANN401
         self.space = space
         super().__init__(*arguments, **keywords)
 
@@ -126,7 +126,7 @@ def _extractor(policy: Policy) -> CarryingExtractor:
     )
 
 
-def _replace_head(policy: Policy, space: Grammar, schedule: Schedule) -> None:
+def _replace_head(policy: Policy, space: TokenSpace, schedule: Schedule) -> None:
     """Puts a `TokenHead` in place of the linear layer, and makes the optimizer anew."""
     policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, space)
     policy.optimizer = policy.optimizer_class(

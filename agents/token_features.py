@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.encodings import detail_table
-from emnas_gym.grammar import Grammar
+from emnas_gym.token_space import TokenSpace
 
 
-def token_features(grammar: Grammar) -> NDArray[np.float32]:
+def token_features(space: TokenSpace) -> NDArray[np.float32]:
     """Features of every token id, equal for tokens of equal behaviour; row 0 is zero.
 
     Each detail (kind, filters, kernel, stride, padding, activation, units, ...) is given twice: as
@@ -22,7 +22,7 @@ def token_features(grammar: Grammar) -> NDArray[np.float32]:
     Returns:
         Shape (K + 1, features).
     """
-    details = detail_table(grammar)[list(grammar.canonical_token)]
+    details = detail_table(space)[list(space.canonical_token)]
     columns = [_features(column) for column in details.T if len(np.unique(column)) > 1]
     features = np.concatenate(columns, axis=1)
     features[0] = 0.0

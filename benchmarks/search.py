@@ -188,7 +188,7 @@ def _describe(setup: Setup, row: Row) -> dict[str, Any]:
     reward, terms = setup.problem.reward(row.result)
     return {
         "tokens": list(row.tokens),
-        "layers": [str(layer) for layer in architecture.layers],
+        "layers": list(architecture.words),
         "reward": reward,
         "terms": terms,
         "measurement": row.result.to_json(),

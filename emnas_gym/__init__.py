@@ -47,7 +47,10 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "task": "grasp",
         "device": "sipeed-maix-bit",
     },
+    "EmNASTable-v0": {"table": "bench"},
 }
+_CLASSES = {"EmNASTable-v0": "emnas_gym.table_env:EmNASTableEnv"}
 for _id, _kwargs in REGISTERED.items():
     if _id not in gym.registry:
-        gym.register(id=_id, entry_point="emnas_gym.env:EmNASEnv", kwargs=_kwargs)
+        _class = _CLASSES.get(_id, "emnas_gym.env:EmNASEnv")
+        gym.register(id=_id, entry_point=_class, kwargs=_kwargs)

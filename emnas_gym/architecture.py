@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emnas_gym.errors import InvalidArchitecture
-from emnas_gym.grammar import Grammar
 from emnas_gym.graph import LayerGraph
 from emnas_gym.layers import LayerSpec
 from emnas_gym.tasks import Task
+
+if TYPE_CHECKING:
+    from emnas_gym.token_space import TokenSpace
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Architecture:
         InvalidArchitecture: If the tokens break a rule.
     """
 
-    space: Grammar
+    space: TokenSpace
     tokens: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -36,8 +38,17 @@ class Architecture:
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """The layer of every token."""
+        """The layer of every token.
+
+        Raises:
+            InvalidArchitecture: If the tokens of the space are no layers.
+        """
         return tuple(self.space.spec(token) for token in self.tokens)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What every token stands for, in words."""
+        return tuple(self.space.describe(token) for token in self.tokens)
 
     @property
     def canonical(self) -> tuple[int, ...]:
@@ -57,7 +68,7 @@ class Architecture:
         return {"space": self.space.name, "tokens": list(self.tokens)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], space: Grammar) -> Architecture:
+    def from_json(cls, data: Mapping[str, Any], space: TokenSpace) -> Architecture:
         """Reads what `to_json` wrote.
 
         Raises:
@@ -72,7 +83,7 @@ class Architecture:
 
     def __str__(self) -> str:
         """The layers in words."""
-        return " → ".join(str(layer) for layer in self.layers)
+        return " → ".join(self.words)
 
     def __repr__(self) -> str:
         """Space and tokens."""

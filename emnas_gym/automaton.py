@@ -1,22 +1,23 @@
 """Masks from tables: which token is legal next, so that a network that fits can still be finished.
 
-At one input shape a space is an automaton. Its state is the shape that the chain has reached and
-the rules that hold; a token moves it on and costs flash, MACs and RAM (`cost_vectors`). For every
-state and number of tokens left the table holds the Pareto-minimal costs of all completions that
-build. A token is legal exactly if one of them fits into what the budgets leave: no dead end, none
-refused that could have fitted.
+A space for one task is an automaton: a token moves it from state to state and costs flash, MACs and
+RAM (`cost_vectors`). For every state and number of tokens left the table holds the Pareto-minimal
+costs of all completions that build. A token is legal exactly if one of them fits into what the
+budgets leave: no dead end, none refused that could have fitted. What the states are, a subclass
+says: `layer_automaton` for chains of layers, `table_automaton` for the rows of a table.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.budgets import MASKED, Budgets
+from emnas_gym.budgets import Budgets
 from emnas_gym.cost_vectors import (
     COLUMNS,
     FLASH,
@@ -25,20 +26,18 @@ from emnas_gym.cost_vectors import (
     UNLIMITED,
     Costs,
     Limits,
-    base_costs,
     join_costs,
-    layer_costs,
     no_costs,
     padded,
     pareto_minimal,
     ram_of,
 )
-from emnas_gym.errors import IllegalAction, InfeasibleBudgets, ShapeError
-from emnas_gym.grammar import Grammar, Mode
-from emnas_gym.graph import GraphBuilder, Shape
+from emnas_gym.errors import IllegalAction, InfeasibleBudgets
+from emnas_gym.graph import Shape
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
-State = tuple[Shape, Mode | None]  # no mode at the very start, where the first layer's rules hold
+State = tuple[Shape, frozenset[str] | None]  # shape reached, () without one; the rules that hold
 
 
 @dataclass
@@ -70,8 +69,15 @@ class _Options:
     enough: Costs  # (5,): where this still fits, every token is legal
 
 
-class Automaton:
-    """The automaton of a grammar for one task, one set of budgets and one range of lengths.
+class Automaton(ABC):
+    """The automaton of a space for one task, one set of budgets and one range of lengths.
+
+    Attributes:
+        grammar: The space.
+        base: What every network costs before its first token, shape (5,).
+        states: What each state stands for.
+        next_state: State after each token, −1 at the end, −2 if illegal, shape (states, K + 1).
+        price: Cost of each token in each state, shape (states, K + 1, 5).
 
     Args:
         grammar: Tokens and rules.
@@ -84,8 +90,13 @@ class Automaton:
         InfeasibleBudgets: If no network fits.
     """
 
+    base: Costs
+    states: list[State]
+    next_state: NDArray[np.int64]
+    price: Costs
+
     def __init__(
-        self, grammar: Grammar, task: Task, budgets: Budgets, min_layers: int, max_layers: int
+        self, grammar: TokenSpace, task: Task, budgets: Budgets, min_layers: int, max_layers: int
     ) -> None:
         if not grammar.min_layers <= min_layers <= max_layers <= grammar.max_layers:
             asked, known = (min_layers, max_layers), (grammar.min_layers, grammar.max_layers)
@@ -93,7 +104,6 @@ class Automaton:
         self.grammar, self.task, self.budgets = grammar, task, budgets
         self.min_layers, self.max_layers = min_layers, max_layers
         self.limits = Limits.of(budgets)
-        self.base = base_costs(task)
         self._explore()
         self._exact: list[list[Costs]] = self._completions()
         self._options: dict[tuple[int, int, int], _Options] = {}
@@ -103,84 +113,19 @@ class Automaton:
 
     # ------------------------------------------------------------------------------ building
 
+    @abstractmethod
     def _explore(self) -> None:
-        """Finds every state that is reachable within the limits, and all moves between them."""
-        start: State = (self.task.input_shape, None)
-        self.states: list[State] = [start]
-        index = {start: 0}
-        moves: list[NDArray[np.int64]] = []
-        prices: list[Costs] = []
-        depth = [0]
-        while len(moves) < len(self.states):  # breadth first: `depth` is the least number of tokens
-            row, price = self._moves(index, depth, len(moves))
-            moves.append(row)
-            prices.append(price)
-        self.next_state = np.stack(moves)  # (states, K + 1): index, −1 end, −2 illegal
-        self.price = np.stack(prices)  # (states, K + 1, 5)
+        """Sets `base`, `states`, `next_state` and `price`; state 0 is the start."""
 
-    def _moves(
-        self, index: dict[State, int], depth: list[int], state: int
-    ) -> tuple[NDArray[np.int64], Costs]:
-        """Where every token leads from a state, and what it costs."""
-        shape, mode = self.states[state]
-        tokens = self._allowed(mode, last=depth[state] >= self.max_layers - 1)
-        row = np.full(self.grammar.num_tokens + 1, -2, dtype=np.int64)
-        price = np.zeros((len(row), COLUMNS), dtype=np.int64)
-        reached = {token: self._lower(shape, token, price) for token in tokens}
-        fits = self.limits.allow(join_costs(self.base, price))
-        for token, after in reached.items():
-            if after is None or not fits[token]:
-                continue
-            kind = self.grammar.spec(token).kind
-            if kind == "output":
-                row[token] = -1
-                continue
-            target: State = (after, self.grammar.next_mode(mode or frozenset(), kind))
-            if target not in index:
-                index[target] = len(self.states)
-                self.states.append(target)
-                depth.append(depth[state] + 1)
-            row[token] = index[target]
-        canonical = np.array(self.grammar.canonical_token)
-        twins = np.flatnonzero((canonical > 0) & (canonical < np.arange(len(canonical))))
-        row[twins], price[twins] = row[canonical[twins]], price[canonical[twins]]
-        return row, price
-
-    def _allowed(self, mode: Mode | None, last: bool) -> list[int]:
-        """Canonical tokens that the rules allow; only the output as the last one."""
-        grammar = self.grammar
-        kinds = {spec.kind for spec in grammar.specs}
-        if mode is None:
-            kinds &= set(grammar.first)
-        else:
-            kinds = {kind for kind in kinds if grammar.allows(mode, kind)}
-        if last:
-            kinds &= {"output"}
-        return [
-            token
-            for token in range(1, grammar.num_tokens + 1)
-            if grammar.canonical_token[token] in (0, token) and grammar.spec(token).kind in kinds
-        ]
-
-    def _lower(self, shape: Shape, token: int, price: Costs) -> Shape | None:
-        """Shape after one layer on a shape, its costs put into ``price``; None if it does not."""
-        builder = GraphBuilder(shape)
-        try:
-            self.grammar.spec(token).lower(builder, self.task.classes)
-        except ShapeError:
-            return None
-        price[token] = layer_costs(builder.build())
-        return builder.shape
+    @abstractmethod
+    def _why_infeasible(self) -> str:
+        """The message of `InfeasibleBudgets`."""
 
     def _completions(self) -> list[list[Costs]]:
         """For r = 0, 1, … tokens left: the Pareto-minimal costs of finishing from each state."""
         nothing = no_costs()
-        end = self.grammar.end_token
         count = len(self.states)
-        ends = [
-            self.price[s, end][None] if self.next_state[s, end] == -1 else nothing
-            for s in range(count)
-        ]
+        ends = [self.price[s, self.next_state[s] == -1] for s in range(count)]
         steps = [self._cheapest_moves(s) for s in range(count)]
         table = [[nothing] * count, [self._prune(costs) for costs in ends]]
         for _ in range(2, self.max_layers):
@@ -209,16 +154,6 @@ class Automaton:
         vectors = vectors[self.limits.allow(join_costs(self.base, vectors))]
         return pareto_minimal(np.where(self.limits.matter, vectors, 0))
 
-    def _why_infeasible(self) -> str:
-        asked = ", ".join(f"{k} = {v}" for k, v in self.budgets.to_json().items() if k in MASKED)
-        free = automaton(self.grammar, self.task, Budgets(), self.min_layers, self.max_layers)
-        least = free.least_costs()
-        return (
-            f"no network of {self.grammar.name} with {self.min_layers} to {self.max_layers} layers "
-            f"on {self.task.name} fits {asked}; the least of each alone is "
-            + ", ".join(f"{name} = {value}" for name, value in least.items())
-        )
-
     # ------------------------------------------------------------------------------- walking
 
     @cached_property
@@ -244,11 +179,11 @@ class Automaton:
         targets, inverse = np.unique(row[tokens], return_inverse=True)
         rests = [self._completion(int(t), max(low, 1), high) for t in targets]
         rest = padded(rests)[inverse] if rests else np.zeros((0, 0, COLUMNS), dtype=np.int64)
-        end = self.grammar.end_token
-        if low <= 0 <= high and row[end] == -1:
-            tokens = np.append(tokens, end)
-            last = np.full((1, max(rest.shape[1], 1), COLUMNS), NEVER, dtype=np.int64)
-            last[0, 0] = 0
+        ends = np.flatnonzero(row == -1)
+        if low <= 0 <= high and len(ends):
+            tokens = np.concatenate([tokens, ends])
+            last = np.full((len(ends), max(rest.shape[1], 1), COLUMNS), NEVER, dtype=np.int64)
+            last[:, 0] = 0
             width = last.shape[1] - rest.shape[1]
             rest = np.pad(rest, ((0, 0), (0, width), (0, 0)), constant_values=NEVER)
             rest = np.concatenate([rest, last])
@@ -332,9 +267,8 @@ class Automaton:
     def _least(self, column: int) -> int:
         """Least total of a column that adds up, over all lengths, by dynamic programming."""
         best = np.full((self.max_layers + 1, len(self.states)), UNLIMITED, dtype=np.int64)
-        price, end = self.price[..., column], self.grammar.end_token
-        ends = self.next_state[:, end] == -1
-        best[1, ends] = price[ends, end]
+        price = self.price[..., column]
+        best[1] = np.where(self.next_state == -1, price, UNLIMITED).min(axis=1)
         inner = self.next_state >= 0
         for r in range(2, self.max_layers + 1):
             after = best[r - 1][np.maximum(self.next_state, 0)]
@@ -344,14 +278,6 @@ class Automaton:
     def _least_ram(self) -> int:
         """Least RAM of all networks, from the Pareto-minimal costs where RAM alone matters."""
         only_ram = Budgets(ram_bytes=UNLIMITED - 1)
-        table = automaton(self.grammar, self.task, only_ram, self.min_layers, self.max_layers)
+        table = self.grammar.automaton(self.task, only_ram, self.min_layers, self.max_layers)
         whole = table.options(0, self.min_layers - 1, self.max_layers - 1).least
         return int(ram_of(join_costs(table.base, whole)).min())
-
-
-@lru_cache(maxsize=32)
-def automaton(
-    grammar: Grammar, task: Task, budgets: Budgets, min_layers: int, max_layers: int
-) -> Automaton:
-    """The automaton of these arguments, made once a process."""
-    return Automaton(grammar, task, budgets, min_layers, max_layers)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.bench_file import BenchTable, read_bench, shipped_bench
 from emnas_gym.devices import Device
-from emnas_gym.errors import DomainError, EvaluationError
+from emnas_gym.errors import DomainError
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
+from emnas_gym.table_rows import chosen_trials, costs_of, looked_up
 
 LEVEL = 1.96  # standard deviations of a 95 % interval
 
@@ -48,18 +48,13 @@ class BenchEvaluator(Evaluator):
         trial: int | None = None,
         noise_seed: int | None = None,
     ) -> None:
-        if trial is not None and noise_seed is not None:
-            raise DomainError("trial and noise_seed exclude each other: give one of them")
-        if trial is not None and not 0 <= trial < table.trials:
-            raise DomainError(f"trial {trial}: the table has trials 0 to {table.trials - 1}")
+        self._accuracy = chosen_trials(table.valid_accuracy, trial, noise_seed)
         self.table = table
         about = table.about
         self.domain = Domain(about["space_fingerprint"], about["task"])
         self._rows = {tokens: i for i, tokens in enumerate(table.networks())}
-        self._accuracy = _accuracies(table, trial, noise_seed)
         names = (device.name, device.core.lower()) if device is not None else ()
-        split = {tuple(name.split("/", 1)): column for name, column in table.costs.items()}
-        self._costs = {field: column for (field, of), column in split.items() if of in names}
+        self._costs = costs_of(table.costs, names)
         self.provides = frozenset({"accuracy", *self._costs})
 
     @classmethod
@@ -101,29 +96,7 @@ class BenchEvaluator(Evaluator):
         return found
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
-        return [self._measure(self.row(architecture)) for architecture in batch]
-
-    def _measure(self, row: int) -> Result:
-        costs = {name: float(column[row]) for name, column in self._costs.items()}
-        missing = [name for name, value in costs.items() if np.isnan(value)]
-        if missing:
-            return EvaluationError(f"the table has no {', '.join(missing)} of this network")
-        whole = {
-            n: round(v) if n in ("instructions", "npu_cycles") else v for n, v in costs.items()
-        }
-        return Measurement.of("table", accuracy=float(self._accuracy[row]), **whole)
-
-
-def _accuracies(
-    table: BenchTable, trial: int | None, noise_seed: int | None
-) -> NDArray[np.float64]:
-    """What counts as the accuracy of every network, shape (N,)."""
-    known = table.valid_accuracy
-    if noise_seed is not None:
-        drawn = np.random.default_rng(noise_seed).integers(table.trials, size=len(known))
-        return known[np.arange(len(known)), drawn]
-    mean: NDArray[np.float64] = known.mean(axis=1) if trial is None else known[:, trial]
-    return mean
+        return [looked_up(self._accuracy, self._costs, self.row(one)) for one in batch]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ class Device:
         flash_bytes: Flash of the board; None where models lie on other storage.
         ram_bytes: RAM of the board.
         kind: ``"mcu"`` (memory planned by us), ``"npu"`` (its compiler decides), ``"kpu"``
-            (measured tables only) or ``"host"`` (this machine).
+            (measured tables only), ``"host"`` (this machine) or ``"table"`` (known to a table of
+            architectures alone).
         latency_a_ms: Constant of the analytic latency a + b · MACs.
         latency_b_ms_per_mac: Slope of the analytic latency.
         latency_error: Leave-one-model-out mean absolute relative error of that line.

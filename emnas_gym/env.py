@@ -23,8 +23,8 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.registry import Spec, make_evaluator
 from emnas_gym.rewards import Reward
-from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
 if TYPE_CHECKING:
     from emnas_gym.rendering import HumanView, Scene
@@ -99,7 +99,7 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
 
     def __init__(
         self,
-        space: str | Path | SearchSpace = "emnas-382",
+        space: str | Path | TokenSpace = "emnas-382",
         task: str | Task = "digits",
         device: str | Device = "stm32f446re",
         budgets: Budgets | Mapping[str, Any] | None = None,

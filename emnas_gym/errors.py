@@ -97,6 +97,10 @@ class StoreError(EmNASError, RuntimeError):
     """A history or table file that is locked, damaged or of another run."""
 
 
+class TableFileError(EmNASError, ValueError):
+    """A table of architectures that cannot be understood: file, line or column, and what to do."""
+
+
 class DatasetError(EmNASError, ValueError):
     """Images that cannot be used as they are: what is wrong, and what to do."""
 

@@ -8,16 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym import costs
 from emnas_gym.errors import InvalidArchitecture
 from emnas_gym.graph import GraphBuilder, LayerGraph
-from emnas_gym.layers import LayerSpec
+from emnas_gym.layers import DETAILS, LayerSpec
+from emnas_gym.measurement import Measurement
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
 Mode = frozenset[str]  # kinds with an ``after`` rule that have occurred
 
 
-@dataclass(frozen=True)
-class Grammar:
+@dataclass(frozen=True, eq=False)
+class Grammar(TokenSpace):
     """Tokens, lengths and rules. Token 0 is "no layer"; the output token ends a sequence.
 
     Attributes:
@@ -37,14 +43,6 @@ class Grammar:
     first: tuple[str, ...]
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
-
-    def __hash__(self) -> int:
-        """Hash of what the space is, wherever it was read from."""
-        return hash(self.fingerprint)
-
-    def __eq__(self, other: object) -> bool:
-        """Two spaces are equal if their tokens, lengths and rules are."""
-        return isinstance(other, Grammar) and self.fingerprint == other.fingerprint
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,6 +71,20 @@ class Grammar:
         if not 1 <= token <= len(self.specs):
             raise InvalidArchitecture(f"{self.name} has tokens 1 to {len(self.specs)}, not {token}")
         return self.specs[token - 1]
+
+    def describe(self, token: int) -> str:
+        """The layer that a token names, in words.
+
+        Raises:
+            InvalidArchitecture: If there is no such token.
+        """
+        return str(self.spec(token))
+
+    @cached_property
+    def details(self) -> NDArray[np.float32]:
+        """The fields of every token's layer, shape (K + 1, `emnas_gym.layers.DETAILS`)."""
+        rows = [[0.0] * len(DETAILS), *(spec.details() for spec in self.specs)]
+        return np.array(rows, dtype=np.float32)
 
     @cached_property
     def canonical_token(self) -> tuple[int, ...]:
@@ -134,3 +146,17 @@ class Grammar:
         for token in tokens:
             self.spec(int(token)).lower(builder, task.classes)
         return builder.build()
+
+    def promised(self, tokens: Sequence[int], task: Task) -> Measurement:
+        """Flash, RAM and MACs of a network, from its graph.
+
+        Raises:
+            InvalidArchitecture: If it does not build.
+        """
+        graph = self.build(tokens, task)
+        return Measurement.of(
+            "analytic",
+            flash_bytes=costs.flash_bytes(graph),
+            ram_bytes=costs.ram_bytes(graph),
+            macs=costs.macs(graph),
+        )

@@ -29,6 +29,10 @@ CHOICES = {
     "activation": ("none", "relu", "relu6", "sigmoid"),
     "head": ("dense", "mean"),
 }
+DETAILS = (
+    "kind", "filters", "units", "kernel", "stride", "padding", "activation",
+    "batch_norm", "head", "rate", "pad_top", "pad_bottom", "pad_left", "pad_right",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,22 @@ class LayerSpec:
         filters = 0 if self.kind == "depthwise" else self.filters
         padding = "valid" if self.kernel == 1 else self.padding
         return replace(self, filters=filters, padding=padding)
+
+    def details(self) -> list[float]:
+        """Its fields as numbers, in the order of `DETAILS`; names are 1, 2, …; 0 is "not there"."""
+        return [
+            KINDS.index(self.kind) + 1,
+            self.filters,
+            self.units,
+            self.kernel,
+            self.stride,
+            _ordinal("padding", self.padding),
+            _ordinal("activation", self.activation),
+            float(self.batch_norm),
+            _ordinal("head", self.head),
+            self.rate,
+            *self.pads,
+        ]
 
     def lower(self, builder: GraphBuilder, classes: int) -> None:
         """Appends the operations of this layer to ``builder``.
@@ -132,3 +152,7 @@ class LayerSpec:
         if self.kind == "pad":
             return "pad " + "/".join(map(str, self.pads))
         return "output" if self.head == "dense" else "average + output"
+
+
+def _ordinal(field: str, value: str) -> int:
+    return CHOICES[field].index(value) + 1 if value else 0

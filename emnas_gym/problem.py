@@ -15,8 +15,9 @@ from emnas_gym.budgets import Budgets
 from emnas_gym.devices import Device, resolve_device
 from emnas_gym.errors import InfeasibleBudgets
 from emnas_gym.rewards import Reward, Scale, make_reward
-from emnas_gym.space import SearchSpace, resolve_space
+from emnas_gym.space import resolve_space
 from emnas_gym.tasks import Task, resolve_task
+from emnas_gym.token_space import TokenSpace
 
 PLANNED = frozenset({"mcu"})  # devices whose memory we plan; elsewhere their compiler decides
 
@@ -35,7 +36,7 @@ class Problem:
         max_layers: Largest number of tokens, the end token included.
     """
 
-    space: SearchSpace
+    space: TokenSpace
     task: Task
     device: Device
     budgets: Budgets
@@ -46,7 +47,7 @@ class Problem:
     @classmethod
     def make(
         cls,
-        space: str | Path | SearchSpace = "emnas-382",
+        space: str | Path | TokenSpace = "emnas-382",
         task: str | Task = "digits",
         device: str | Device = "stm32f446re",
         budgets: Budgets | Mapping[str, Any] | None = None,

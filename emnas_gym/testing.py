@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emnas_gym import costs, encodings
+from emnas_gym import encodings
 from emnas_gym.architecture import Architecture
 from emnas_gym.automaton import Automaton
 from emnas_gym.budgets import Budgets
@@ -27,6 +27,7 @@ from emnas_gym.measurement import FIELDS, Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SAMPLERS, SearchSpace, sample_tokens
 from emnas_gym.tasks import DIGITS, Task
+from emnas_gym.token_space import TokenSpace
 from emnas_gym.variation import crossover, mutate
 
 SMALL = 20_000  # sequences up to which a space is enumerated as well
@@ -48,7 +49,7 @@ def _check(holds: object, message: str) -> None:
 
 
 def check_search_space(
-    space: SearchSpace,
+    space: TokenSpace,
     task: Task = DIGITS,
     budgets: Budgets | None = None,
     samples: int = 30,
@@ -89,14 +90,7 @@ def _check_network(architecture: Architecture, table: Automaton) -> None:
     low, high = table.feasible_lengths[0], table.feasible_lengths[-1]
     _check(low <= len(tokens) <= high, f"{tokens} has {len(tokens)} tokens, not {low} to {high}")
     _check(table.fits(tokens), f"{tokens} was drawn, but the automaton says that it does not fit")
-    graph = architecture.graph(table.task)
-    known = Measurement.of(
-        "analytic",
-        flash_bytes=costs.flash_bytes(graph),
-        ram_bytes=costs.ram_bytes(graph),
-        macs=costs.macs(graph),
-    )
-    broken = table.budgets.broken(known)
+    broken = table.budgets.broken(space.promised(tokens, table.task))
     _check(not broken, f"{tokens} was drawn, but breaks its budgets: {broken}")
     canonical = space.canonical_tokens(architecture.canonical)
     _check(canonical == architecture.canonical, f"the canonical form of {tokens} is not final")
@@ -110,8 +104,8 @@ def _check_encodings(architecture: Architecture) -> None:
     rows = encodings.onehot(space, tokens, space.max_layers)
     _check(encodings.from_onehot(rows) == tokens, f"{tokens} does not come back from one-hot")
     matrix = encodings.layer_matrix(space, tokens, space.max_layers)
-    layers = [space.spec(token) for token in encodings.from_layer_matrix(space, matrix)]
-    _check(layers == list(architecture.layers), f"{tokens} does not come back from its details")
+    words = tuple(map(space.describe, encodings.from_layer_matrix(space, matrix)))
+    _check(words == architecture.words, f"{tokens} does not come back from its details")
 
 
 def _check_walk(tokens: Sequence[int], table: Automaton) -> None:
@@ -145,7 +139,7 @@ def _check_mutation(tokens: Sequence[int], table: Automaton, rng: np.random.Gene
     _check(table.fits(child), f"mutation of {tokens} made {child}, which is illegal")
 
 
-def _check_enumeration(space: SearchSpace, table: Automaton, seed: int) -> None:
+def _check_enumeration(space: TokenSpace, table: Automaton, seed: int) -> None:
     listed = [a.tokens for a in space.enumerate(table.task, table.budgets)]
     _check(len(set(listed)) == len(listed), "the enumeration repeats a network")
     _check(len(listed) <= space.size(), f"{len(listed)} are listed, but the size is {space.size()}")

@@ -12,7 +12,9 @@ import numpy as np
 
 from emnas_gym.automaton import Automaton
 from emnas_gym.errors import UnknownName
-from emnas_gym.grammar import Grammar
+from emnas_gym.token_space import TokenSpace, edit_distance
+
+__all__ = ["EDITS", "crossover", "edit_distance", "mutate", "neighbours"]
 
 EDITS = ("replace", "insert", "delete")
 TRIES = 200  # candidates drawn before an edit is given up
@@ -66,7 +68,8 @@ def _edit(
     grammar, canonical = table.grammar, table.grammar.canonical_token
     for _ in range(TRIES):
         kind = edits[int(rng.integers(len(edits)))]
-        body, position = list(parent[:-1]), int(rng.integers(len(parent) - (kind != "insert")))
+        body, end = _split(grammar, parent)
+        position = int(rng.integers(len(body) + (kind == "insert")))
         token = int(rng.integers(1, grammar.num_tokens + 1))
         if kind == "delete":
             del body[position]
@@ -76,27 +79,17 @@ def _edit(
             continue  # the same behaviour under another id is no change
         else:
             body[position] = token
-        child = (*body, parent[-1])
-        if table.fits(child) and _distance(grammar, origin, child) == distance:
+        child = (*body, *end)
+        if table.fits(child) and grammar.distance(origin, child) == distance:
             return child
     others = neighbours(table, parent, edits)
-    return next((n for n in others if _distance(grammar, origin, n) == distance), parent)
+    return next((n for n in others if grammar.distance(origin, n) == distance), parent)
 
 
-def _distance(grammar: Grammar, a: Tokens, b: Tokens) -> int:
-    return edit_distance(grammar.canonical_tokens(a), grammar.canonical_tokens(b))
-
-
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """Least number of replacements, insertions and deletions from one to the other."""
-    costs = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, costs[0] = costs[0], i
-        for j, y in enumerate(b, 1):
-            change = diagonal + (x != y)
-            diagonal = costs[j]
-            costs[j] = min(change, costs[j] + 1, costs[j - 1] + 1)
-    return costs[-1]
+def _split(grammar: TokenSpace, tokens: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The layers, and the end token by itself where the space has one."""
+    cut = len(tokens) - bool(grammar.end_token)
+    return [int(t) for t in tokens[:cut]], [int(t) for t in tokens[cut:]]
 
 
 def crossover(
@@ -120,13 +113,13 @@ def crossover(
     Returns:
         The child, or None if no pair of cuts that was drawn gives a legal one.
     """
-    a, b = [int(t) for t in mother[:-1]], [int(t) for t in father[:-1]]
+    (a, _), (b, end) = _split(table.grammar, mother), _split(table.grammar, father)
     if min(len(a), len(b)) < 2:
         return None
     for _ in range(TRIES):
         cut = int(rng.integers(1, min(len(a), len(b)) if fixed_length else len(a)))
         other = cut if fixed_length else int(rng.integers(1, len(b)))
-        child = (*a[:cut], *b[other:], int(father[-1]))
+        child = (*a[:cut], *b[other:], *end)
         if table.fits(child):
             return child
     return None
@@ -142,15 +135,15 @@ def neighbours(
     """
     _check_edits(edits)
     grammar = table.grammar
-    parent = [int(t) for t in tokens]
+    body, end = _split(grammar, tokens)
+    parent = body + end
     ids = [t for t in range(1, grammar.num_tokens + 1) if grammar.canonical_token[t] == t]
     seen = {grammar.canonical_tokens(parent)}
     for kind in edits:
-        for position in range(len(parent) - (kind != "insert")):
+        for position in range(len(body) + (kind == "insert")):
             for token in ids if kind != "delete" else [0]:
                 rest = parent[position + (kind != "insert") :]
                 child = tuple(parent[:position] + ([token] if token else []) + rest)
-                key = grammar.canonical_tokens(child)
-                if key not in seen and table.fits(child):
+                if table.fits(child) and (key := grammar.canonical_tokens(child)) not in seen:
                     seen.add(key)
                     yield child

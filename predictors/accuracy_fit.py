@@ -10,9 +10,9 @@ from scipy.stats import kendalltau
 from sklearn.base import BaseEstimator, clone
 
 from emnas_gym.features import layer_table, network_features
-from emnas_gym.grammar import Grammar
 from emnas_gym.surrogate_file import Model, Predictor
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 from predictors.choice import FitPredict, choose
 from predictors.estimators.ensemble import EnsembleRegressor
 from predictors.estimators.recurrent import RecurrentRegressor
@@ -46,7 +46,7 @@ def log_loss(predicted: Array, measured: Array) -> float:
     return float(-np.log(sure).mean())
 
 
-def layers_of(space: Grammar, task: Task, networks: Sequence[Tokens]) -> Layers:
+def layers_of(space: TokenSpace, task: Task, networks: Sequence[Tokens]) -> Layers:
     """Features of the layers of networks."""
     table = layer_table(space, task)
     return table.gather([table.walk(space.canonical_tokens(tokens)) for tokens in networks])

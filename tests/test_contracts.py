@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from outside_programs import needs_program
+from table_worlds import small_table
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.budgets import Budgets
 from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator, names, resolve
 from emnas_gym.space import SearchSpace, load_space
+from emnas_gym.table_env import table_problem
 from emnas_gym.tasks import DIGITS, GRASP
 from emnas_gym.testing import check_agent, check_evaluator, check_search_space
 
@@ -88,6 +90,23 @@ def test_what_an_environment_makes_of_the_default(options: dict[str, Any]) -> No
 @pytest.mark.parametrize("name", OPTIONS)
 def test_agent(name: str) -> None:
     check_agent(lambda: resolve("agent", name).with_options(**OPTIONS[name]))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_agent_on_a_table(name: str) -> None:
+    problem, _ = table_problem(small_table())
+    check_agent(lambda: resolve("agent", name).with_options(**OPTIONS[name]), problem)
+
+
+@pytest.mark.parametrize("incomplete", [False, True])
+@pytest.mark.parametrize("classes", [False, True])
+def test_tables(incomplete: bool, classes: bool) -> None:
+    """Spaces and evaluators of a full table and of one with gaps, repeats or none."""
+    table = small_table(incomplete=incomplete)
+    problem, evaluator = table_problem(table, device="board", classes=classes, noise_seed=1)
+    check_search_space(problem.space, problem.task)
+    check_search_space(problem.space, problem.task, Budgets(macs=800), samples=10)
+    check_evaluator(evaluator, list(problem.space.enumerate(problem.task)))
 
 
 def test_spaces(space: SearchSpace, mobile: SearchSpace, tiny: SearchSpace) -> None:  # A1, A5

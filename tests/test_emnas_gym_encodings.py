@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from emnas_gym import encodings
 from emnas_gym.errors import InvalidArchitecture
+from emnas_gym.layers import DETAILS
 from emnas_gym.space import SearchSpace, load_space, sample_tokens
 from emnas_gym.tasks import DIGITS
 
@@ -52,7 +53,7 @@ def test_all_encodings_are_invertible(name: str, data: st.DataObject) -> None:  
     assert tuple(row[row > 0].tolist()) == tokens
     assert encodings.from_onehot(encodings.onehot(space, tokens, length)) == tokens
     matrix = encodings.layer_matrix(space, tokens, length)
-    assert matrix.shape == (length, len(encodings.COLUMNS))
+    assert matrix.shape == (length, len(DETAILS))
     back = encodings.from_layer_matrix(space, matrix)
     assert [space.spec(t) for t in back] == [space.spec(t) for t in tokens]
     assert all(b <= t for b, t in zip(back, tokens, strict=True))
@@ -61,7 +62,7 @@ def test_all_encodings_are_invertible(name: str, data: st.DataObject) -> None:  
 
 def test_the_layer_matrix_shows_every_detail(space: SearchSpace) -> None:  # A17
     assert len({row.tobytes() for row in encodings.detail_table(space)}) == 383
-    columns = {name: i for i, name in enumerate(encodings.COLUMNS)}
+    columns = {name: i for i, name in enumerate(DETAILS)}
     token = 180  # conv 40 3×3/3 same relu
     row = dict(zip(columns, encodings.layer_matrix(space, (token,), 1)[0].tolist(), strict=True))
     assert (row["kind"], row["filters"], row["kernel"], row["stride"]) == (1, 40, 3, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +12,7 @@ from conftest import BUDGETS, TINY, ByTokens
 from gymnasium.utils.env_checker import check_env
 from playing import equal, make_env, play
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
+from table_worlds import registered_keywords
 
 import emnas_gym
 from emnas_gym import costs, encodings
@@ -33,8 +35,8 @@ def test_both_checkers_pass_without_a_warning(observation: str, on_invalid: str)
 
 
 @pytest.mark.parametrize("name", sorted(emnas_gym.REGISTERED))
-def test_every_registered_id_passes_both_checkers(name: str) -> None:  # B2
-    env = gym.make(name)
+def test_every_registered_id_passes_both_checkers(name: str, tmp_path: Path) -> None:  # B2
+    env = gym.make(name, **registered_keywords(name, tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(env.unwrapped)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {
     "torch", "matplotlib", "sklearn", "scipy", "typer", "rich", "click", "jinja2", "PIL",
     "stable_baselines3", "sb3_contrib", "ai_edge_litert", "flatbuffers", "ethosu", "tensorboard",
-    "serial", "pandas",
+    "serial", "pandas", "pyarrow",
 }  # fmt: skip
 
 LOADED = """

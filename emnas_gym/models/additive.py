@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.grammar import Grammar
 from emnas_gym.graph import Shape
 from emnas_gym.layers import LayerSpec
 from emnas_gym.models.base import Array, FittedModel
 from emnas_gym.models.kpu_terms import Terms, kpu_terms
 from emnas_gym.models.layer_terms import DETAILS, layer_terms
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
 BY_STEPS = frozenset({"kpu", "cache"})  # details that go with steps
 CONSTANT = "network: calls"
@@ -29,7 +29,7 @@ LARGEST = 1e100  # of a cost; sums of such costs stay finite
 
 
 def network_terms(
-    space: Grammar, task: Task, tokens: Sequence[int], details: Sequence[str]
+    space: TokenSpace, task: Task, tokens: Sequence[int], details: Sequence[str]
 ) -> Terms:
     """Terms of a whole network, the constant included.
 
@@ -112,7 +112,7 @@ class AdditiveCosts(FittedModel):
         """Whether a network costs what its layers do, each on the shape that it reads."""
         return "kpu" not in self.details
 
-    def network_cost(self, space: Grammar, task: Task, tokens: Sequence[int]) -> float:
+    def network_cost(self, space: TokenSpace, task: Task, tokens: Sequence[int]) -> float:
         """Cost of a whole network.
 
         Raises:

@@ -18,7 +18,6 @@ from emnas_gym import encodings, features, graph_encoding
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import UnknownName
 from emnas_gym.features import layer_table
-from emnas_gym.grammar import Grammar
 from emnas_gym.models import counts, paths
 from emnas_gym.models.additive import network_terms
 from emnas_gym.models.base import Array
@@ -28,6 +27,7 @@ from emnas_gym.models.kpu_terms import Terms
 from emnas_gym.models.layer_terms import DETAILS
 from emnas_gym.models.mixture import JOIN
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
 Batch = Sequence[Architecture]
 
@@ -44,7 +44,7 @@ class Encoding:
     """
 
     encode: Callable[[Batch, Task], Any]
-    columns: Callable[[Grammar], int | None]
+    columns: Callable[[TokenSpace], int | None]
     version: int | str
     about: str
 
@@ -62,7 +62,9 @@ def _matrix(batch: Batch, task: Task) -> Array:
     return _flat(batch, encodings.layer_matrix)
 
 
-def _flat(batch: Batch, one: Callable[[Grammar, Sequence[int], int], NDArray[np.float32]]) -> Array:
+def _flat(
+    batch: Batch, one: Callable[[TokenSpace, Sequence[int], int], NDArray[np.float32]]
+) -> Array:
     space = batch[0].space
     rows = [one(space, a.canonical, space.max_layers).ravel() for a in batch]
     return np.stack(rows).astype(np.float64)
@@ -102,7 +104,7 @@ ENCODINGS: dict[str, Encoding] = {
     ),
     "matrix": Encoding(
         _matrix,
-        lambda space: space.max_layers * len(encodings.COLUMNS),
+        lambda space: space.max_layers * space.details.shape[1],
         1,
         "(N, L·C): details of the token at every position",
     ),

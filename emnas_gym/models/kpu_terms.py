@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
-from emnas_gym.grammar import Grammar
 from emnas_gym.graph import Shape
 from emnas_gym.models.kpu_program import lower, parts
 from emnas_gym.models.kpu_steps import Step, Steps, absorb_pads, layer_steps
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 
 Terms = dict[str, float]
 CACHE_WAY, CACHE_WAYS = 4096, 8  # bytes, ways
 LINE = 64  # bytes
 
 
-def kpu_terms(space: Grammar, task: Task, tokens: Sequence[int], cache: bool) -> Terms:
+def kpu_terms(space: TokenSpace, task: Task, tokens: Sequence[int], cache: bool) -> Terms:
     """Terms of a whole network as the compiler lowers it (`emnas_gym.models.kpu_program`).
 
     Args:
@@ -45,7 +45,7 @@ def kpu_terms(space: Grammar, task: Task, tokens: Sequence[int], cache: bool) ->
     return total
 
 
-def chain_steps(space: Grammar, task: Task, tokens: Sequence[int]) -> Steps:
+def chain_steps(space: TokenSpace, task: Task, tokens: Sequence[int]) -> Steps:
     """Steps of a network before lowering, zeros absorbed.
 
     Raises:

@@ -53,7 +53,7 @@ def _paint_head(canvas: Canvas, scene: Scene) -> None:
 def _last_layer(scene: Scene) -> str:
     if not scene.tokens or not scene.tokens[-1]:
         return "no layer yet"
-    return f"last: {scene.problem.space.spec(scene.tokens[-1])}"
+    return f"last: {scene.problem.space.describe(scene.tokens[-1])}"
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _layer_row(
     before: Mapping[str, float],
     after: Mapping[str, float],
 ) -> str:
-    layer = str(scene.problem.space.spec(token)) if token else "no layer"
+    layer = scene.problem.space.describe(token) if token else "no layer"
     if graph is None:
         return f"{position:>3}  {token:>5}  {layer:<30}  does not fit here"
     added = {name: quantity(name, after[name] - before[name]) for name in ("flash_bytes", "macs")}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.array_file import BROKEN
-from emnas_gym.errors import DatasetError
+from emnas_gym.errors import DatasetError, UnknownName
 from predictors.cells.topology import EDGES, OPERATIONS, Operations
 from predictors.external import data_file
 
@@ -27,6 +27,9 @@ LATENCIES = "nb201/hwnasbench_nb201.npz"
 CELLS = len(OPERATIONS) ** len(EDGES)
 LARGEST_BYTES = 1 << 26  # of the file, and of each array in it
 DEVICES = ("raspi4", "pixel3", "eyeriss", "fpga")
+MEASURED = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+WITH_ENERGY = ("edgegpu", "eyeriss", "fpga")
+CANNOT_RUN = -1.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,45 @@ def read_latencies(device: str, data: str = "c10") -> Array:
     values = _columns(LATENCIES, [name])[name].astype(np.float64)
     if not (values > 0).all():
         raise DatasetError(f"{LATENCIES}: {name} is not made of times above 0")
+    return values
+
+
+def read_device(device: str, data: str = "c10") -> dict[str, Array]:
+    """What was measured on a device, by field, shape (N,); NaN where it cannot run a cell.
+
+    Args:
+        device: One of `MEASURED`.
+        data: ``"c10"`` or ``"c100"``.
+
+    Raises:
+        UnknownName: If there is no such device.
+        DatasetError: If the file is missing or damaged, or a value is neither above 0 nor the mark
+            of a cell that cannot run.
+    """
+    if device not in MEASURED:
+        raise UnknownName("device of HW-NAS-Bench", device, MEASURED)
+    fields = {"latency_ms": "latency"} | ({"energy_mj": "energy"} if device in WITH_ENERGY else {})
+    found = {}
+    for field, word in fields.items():
+        name = f"{data}_{device}_{word}"
+        values = _columns(LATENCIES, [name])[name].astype(np.float64)
+        if not ((values > 0) | (values == CANNOT_RUN)).all():
+            raise DatasetError(
+                f"{LATENCIES}: {name} is not made of numbers above 0 or {CANNOT_RUN}"
+            )
+        found[field] = np.where(values > 0, values, np.nan)
+    return found
+
+
+def read_numbers(name: str) -> Array:
+    """Any column of numbers beside the accuracies, such as seconds of an epoch, shape (N,).
+
+    Raises:
+        DatasetError: If the file is missing or damaged, or a value is negative.
+    """
+    values = _columns(ACCURACIES, [name])[name].astype(np.float64)
+    if not (values >= 0).all():
+        raise DatasetError(f"{ACCURACIES}: {name} holds a negative value")
     return values
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emnas_gym.space import SearchSpace
 from emnas_gym.tasks import Task
+from emnas_gym.token_space import TokenSpace
 from predictors.proxies.curve_features import describe
 from predictors.splits import is_test
 from predictors.store import Tokens, Training
@@ -42,7 +43,7 @@ class KnownCurves:
         return KnownCurves(networks, self.curves[chosen], self.described[chosen])
 
 
-def has_curves(space: SearchSpace, task: Task, recipe: Recipe) -> bool:
+def has_curves(space: TokenSpace, task: Task, recipe: Recipe) -> bool:
     """Whether the committed table was made in this space, on this task, by this recipe.
 
     Raises:
