@@ -15,11 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
+from benchmarks.charts import Summary
 from benchmarks.headroom import headroom
-from benchmarks.report import write_report
+from benchmarks.report import render_markdown, write_report
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
+from benchmarks.suite_markdown import suite_markdown
+from benchmarks.suite_report import write_suite_report
+from benchmarks.suite_result import load_result
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
@@ -196,12 +200,30 @@ def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished search.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a search, or of a suite.")],
+    markdown: Annotated[
+        str | None, typer.Option(help="Write the tables as Markdown to a file; - prints them.")
+    ] = None,
 ) -> None:
-    """Writes report.html anew from summary.json."""
+    """Writes report.html from what is there: summary.json of a search, or runs of a suite."""
     path = folder / "summary.json"
+    of_search = path.exists()
+    found = _summary(path) if of_search else load_result(folder)
+    if markdown is None:
+        written = write_report(found, folder) if of_search else write_suite_report(found, folder)
+        console.print(f"report: {written}")
+        return
+    tables = render_markdown(found) if of_search else suite_markdown(found)
+    if markdown == "-":
+        typer.echo(tables, nl=False)
+    else:
+        Path(markdown).write_text(tables, encoding="utf-8")
+        console.print(f"tables: {markdown}")
+
+
+def _summary(path: Path) -> Summary:
     try:
         summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EmNASError(f"{path}: no summary of a finished search: {error}") from error
-    console.print(f"report: {write_report(summary, folder)}")
+    return summary
