@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.suite_result import Result
 
 COLOURS, DASHES = 6, 4  # of the style sheet; after as many agents the colours return, dashed
-LABEL = 26  # characters of a label in a picture
+LABEL = 30  # characters of a label in a picture
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from benchmarks.charts import WIDE, Axis, Layout, Mark, Plot, Texts, plain_texts
 from benchmarks.contest import short
 from benchmarks.lines import LETTER
 
+EDGE = 23  # pixels beside a lane that has nothing beside it
 TALL, FLAT = 46, 34  # height of a lane with its name above, and with its name beside
 
 
@@ -64,8 +65,8 @@ def lanes_layout(width: int, lanes: Sequence[Lane], track: Track) -> Layout:
     pitch = FLAT if beside else TALL
     names = max((len(short(lane.label)) for lane in lanes if lane.role), default=0)
     notes = max((len(lane.note) for lane in lanes), default=0)
-    left = round(LETTER * names) + 22 if beside else 12
-    right = width - (round(LETTER * notes) + 22 if beside and notes else 12)
+    left = round(LETTER * names) + 22 if beside else EDGE
+    right = width - (round(LETTER * notes) + 22 if beside and notes else EDGE)
     height = pitch * len(lanes) + 52
     plot = Plot(
         Axis(*track.span, left, right, track.log), Axis(0, 1, height - 46, 6), width, height

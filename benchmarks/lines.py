@@ -41,6 +41,7 @@ class Scale:
         x_texts: Numbers of the x axis as text.
         y_texts: Numbers of the y axis as text.
         log_y: Whether the y axis is logarithmic.
+        named: Whether each line is named where it ends.
     """
 
     x: tuple[float, float]
@@ -49,12 +50,13 @@ class Scale:
     x_texts: Texts = plain_texts
     y_texts: Texts = plain_texts
     log_y: bool = False
+    named: bool = True
 
 
 def lines_layout(width: int, height: int, lines: Sequence[Line], scale: Scale) -> Layout:
     """Bands below, lines above, names at the right where there is room for them."""
     most = 20 if width > HALF else 14
-    named = width >= HALF
+    named = scale.named and width >= HALF
     longest = max((len(short(line.label, most)) for line in lines), default=0)
     right = round(LETTER * longest) + 22 if named else 24
     plot = Plot.of((width, height), scale.x, scale.y, log_y=scale.log_y, right=right)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.charts import NARROW, WIDE, Figure, Layout, padded, percent_texts, plain_texts
-from benchmarks.contest import Contest
+from benchmarks.contest import Contest, short
 from benchmarks.lanes import Lane, Track, lanes_layout
 from benchmarks.lines import Line, Scale, lines_layout
 
 Legend = tuple[tuple[str, str, str], ...]
-DRAWN_TOPS = 2  # shares of the space in the picture, the hardest ones; its data has all
+DRAWN_TOPS = (
+    2  # shares of the space in the picture, the hardest that any run reached; its data has all
+)
 
 
 def layouts(draw: Callable[[int], Layout], width: int) -> tuple[Layout, Layout]:
@@ -169,7 +171,7 @@ def profile_figure(contest: Contest, width: int = WIDE) -> Figure | None:
     span = _range(x for line in lines for x, _ in line.points)
     if span[0] == span[1]:
         return None
-    scale = Scale(span, (0, 1.02), "reward", y_texts=percent_texts)
+    scale = Scale(span, (0, 1.02), "reward", y_texts=percent_texts, named=False)
     return Figure(
         f"{contest.name}-profile",
         "Performance profile",
@@ -199,7 +201,8 @@ def improvement_figure(contest: Contest, width: int = WIDE) -> Figure | None:
         rows.append((label, known["value"], *(interval or (None, None))))
     if not lanes:
         return None
-    track = Track((0, 1), f"probability of beating {contest.baseline}", percent_texts, mark=0.5)
+    title = f"probability of beating {short(contest.baseline, 20)}"
+    track = Track((0, 1), title, percent_texts, mark=0.5)
     return Figure(
         f"{contest.name}-improvement",
         "Probability of improvement",
@@ -217,7 +220,8 @@ def tops_figure(contest: Contest, width: int = WIDE) -> Figure | None:
     """Evaluations until a network among the best few is found; None where it is not known."""
     shares = top_shares(contest)
     lanes: list[Lane] = []
-    for share in shares[-DRAWN_TOPS:]:
+    reachable = [p for p in shares if any(run["to_top"].get(p) for run in contest.runs)]
+    for share in reachable[-DRAWN_TOPS:]:
         lanes.append(Lane(f"best {share} % of the space"))
         lanes += [_top_lane(contest, label, share) for label in contest.ranked]
     reached = [v for lane in lanes for v in lane.values]
@@ -230,7 +234,7 @@ def tops_figure(contest: Contest, width: int = WIDE) -> Figure | None:
         "Evaluations to the best few",
         "A dot is the evaluation at which a run first measured a network among the best of the "
         "space (or of a random sample of it); the tick is the median over all runs, those that "
-        "never did counted as endless. The data has the easier shares as well.",
+        "never did counted as endless. The data has the other shares as well.",
         (),
         layouts(lambda w: lanes_layout(w, lanes, track), width),
         ("agent", "seed", "best_percent", "evaluations"),

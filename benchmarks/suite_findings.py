@@ -137,9 +137,10 @@ def _verified_warnings(contest: Contest) -> list[str]:
     notes = []
     lost = [label for label in contest.ranked if _only_predicted(contest, label)]
     if lost:
+        names = " and ".join(f"“{label}”" for label in lost)
         notes.append(
-            f"{contest.label}: {' and '.join(lost)} beat{'' if len(lost) > 1 else 's'} "
-            f"{contest.baseline} in the reward that the search saw, but really trained, the "
+            f"{contest.label}: in the reward that the search saw, {names} "
+            f"{'beat' if len(lost) > 1 else 'beats'} {contest.baseline}; really trained, the "
             "winners do not by more than chance."
         )
     rank = (contest.agreement or {}).get("spearman")

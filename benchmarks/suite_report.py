@@ -154,16 +154,14 @@ def _facts(environment: Result) -> list[tuple[str, str]]:
 def _paired(contest: Contest) -> list[list[Figure]]:
     """Smaller figures two by two; one that is left alone has the whole width."""
     draws: list[Callable[[int], Figure | None]] = [
-        partial(regret_figure, contest),
-        partial(profile_figure, contest),
         partial(improvement_figure, contest),
         partial(cost_figure, contest),
-    ]
-    draws += [partial(pareto_figure, contest, o) for o in contest.environment["objectives"][1:3]]
-    draws += [
+        partial(regret_figure, contest),
+        partial(profile_figure, contest),
         partial(hypervolume_figure, contest),
         partial(verified_figure, contest),
     ]
+    draws += [partial(pareto_figure, contest, o) for o in contest.environment["objectives"][1:3]]
     drawn = [(draw, figure) for draw in draws if (figure := draw(HALF)) is not None]
     figures = [figure for _, figure in drawn]
     if len(figures) % 2 and (last := drawn[-1][0](WIDE)) is not None:

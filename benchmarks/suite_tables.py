@@ -53,10 +53,17 @@ class Grid:
 Column = tuple[str, Callable[[Contest, str], Cell]]
 
 
-def _table(contest: Contest, columns: Sequence[Column]) -> tuple[tuple[Cell, ...], ...]:
-    return tuple(
-        (agent_cell(contest, label), *(cell(contest, label) for _, cell in columns))
-        for label in contest.ranked
+def _grid(contest: Contest, name: str, title: str, caption: str, columns: Sequence[Column]) -> Grid:
+    """A row an agent; a column of which nothing is known is left out."""
+    drawn = [(head, [cell(contest, label) for label in contest.ranked]) for head, cell in columns]
+    known = [(head, cells) for head, cells in drawn if any(cell.text != DASH for cell in cells)]
+    first = [agent_cell(contest, label) for label in contest.ranked]
+    return Grid(
+        f"{contest.name}-{name}",
+        title,
+        caption,
+        ("agent", *(head for head, _ in known)),
+        tuple(zip(first, *(cells for _, cells in known), strict=True)),
     )
 
 
@@ -75,22 +82,21 @@ def leaderboard(contest: Contest) -> Grid:
         ("best reward", _mean),
         ("IQM", lambda c, a: _value(c.figure(a, "iqm"), c.figure(a, "iqm_interval"))),
         ("larger than chance", _chance),
-        ("beats a run of the baseline", _improvement),
+        ("beats baseline", _improvement),
+        ("regret", lambda c, a: _run_mean(c, a, "regret")),
+        ("test", lambda c, a: _run_mean(c, a, "test")),
+        ("verified", _verified),
+        ("verified, chance", _verified_chance),
     ]
-    if any(run["regret"] is not None for run in contest.runs):
-        columns.append(("regret", lambda c, a: _run_mean(c, a, "regret")))
-    if any(run["test"] is not None for run in contest.runs):
-        columns.append(("test", lambda c, a: _run_mean(c, a, "test")))
-    if any(run["verified"] for run in contest.runs):
-        columns += [("verified", _verified), ("verified, chance", _verified_chance)]
-    return Grid(
-        f"{contest.name}-table",
+    return _grid(
+        contest,
+        "table",
         "Leaderboard",
         "Means over the seeds with 95 % intervals; IQM is the mean of the middle half. p is that "
         "of a one-sided Mann–Whitney test against the baseline, Holm-corrected over the agents; ▲ "
-        f"where it is below {LEVEL:g}.",
-        ("agent", *(name for name, _ in columns)),
-        _table(contest, columns),
+        f"where it is below {LEVEL:g}. “Beats baseline” is how often a run finds a better network "
+        "than one of the baseline.",
+        columns,
     )
 
 
@@ -133,7 +139,7 @@ def _run_mean(contest: Contest, label: str, key: str) -> Cell:
     if not values:
         return Cell(DASH)
     zero = sum(abs(v) < 1e-12 for v in values) if key == "regret" else 0
-    detail = f"optimum in {zero} of {len(values)}" if key == "regret" else ""
+    detail = f"optimum {zero} of {len(values)}" if key == "regret" else ""
     return Cell(f"{sum(values) / len(values):.4f}", detail)
 
 
@@ -159,19 +165,19 @@ def costs(contest: Contest) -> Grid:
         ("wall time", lambda c, a: _total(c, a, "seconds", seconds_text)),
         ("CPU time", lambda c, a: _total(c, a, "cpu_seconds", seconds_text)),
         ("evaluations", _evaluations),
-        ("trainings", lambda c, a: _total(c, a, "trainings", "{:,.1f}".format)),
+        ("trainings", lambda c, a: _total(c, a, "trainings", _short_number)),
         ("simulated training", lambda c, a: _total(c, a, "simulated_seconds", seconds_text)),
         ("illegal steps", _invalid),
         ("last tenth", lambda c, a: _run_mean(c, a, "late_mean")),
     ]
-    return Grid(
-        f"{contest.name}-costs",
+    return _grid(
+        contest,
+        "costs",
         "What a run costs",
         "Means of a run. Trainings are full-training equivalents; simulated training is what "
         "training the measured networks would have taken by the table. The last tenth is the mean "
         "reward of the last tenth of the evaluations.",
-        ("agent", *(name for name, _ in columns)),
-        _table(contest, columns),
+        columns,
     )
 
 
@@ -186,6 +192,10 @@ def seconds_text(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _short_number(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def _evaluations(contest: Contest, label: str) -> Cell:
@@ -208,13 +218,13 @@ def tops(contest: Contest) -> Grid | None:
     if not shares:
         return None
     columns: list[Column] = [(f"best {share} %", _reach(share)) for share in shares]
-    return Grid(
-        f"{contest.name}-reached",
+    return _grid(
+        contest,
+        "reached",
         "Evaluations to the best few",
         "Median evaluations until a run first measures a network among the best of the space (or "
         "of a random sample of it), and how many runs did.",
-        ("agent", *(name for name, _ in columns)),
-        _table(contest, columns),
+        columns,
     )
 
 

@@ -25,6 +25,7 @@ from benchmarks.statistics import bootstrap_interval
 from benchmarks.suite_figures import Rows, layouts, legend, short_texts, to_lines
 from benchmarks.suite_result import Result
 
+KEPT = 0.75  # share of the points of fronts that a figure frames, the best ones
 GRID = 60  # evaluations at which the hypervolume is read
 CLOUD = 2000  # networks of one agent that are kept for a figure of fronts
 TITLES = {  # of fields: name, unit
@@ -68,8 +69,9 @@ def pareto_figure(contest: Contest, across: Result, width: int = HALF) -> Figure
         "Small dots are the networks that no other of their run beats in every objective; a line "
         "joins those that none of the same agent beats in these two, all seeds together. "
         f"{_name(up['field']).capitalize()} is better {_better(up, 'higher up', 'further down')}, "
-        f"{_name(across['field'])} {_better(across, 'to the right', 'to the left')}.",
-        legend(contest, {label: f"{len(found)} on the front" for label, found in fronts.items()}),
+        f"{_name(across['field'])} {_better(across, 'to the right', 'to the left')}. The numbers "
+        "count each agent’s front; its weakest part may lie outside the frame.",
+        legend(contest, {label: f"{len(found)}" for label, found in fronts.items()}),
         layouts(lambda w: _fronts_layout(w, contest, (across, up), spots, fronts), width),
         ("agent", "seed", across["field"], up["field"], "on_front"),
         tuple(
@@ -113,19 +115,27 @@ def _fronts_layout(
     fronts: dict[str, list[tuple[float, float]]],
 ) -> Layout:
     across, up = axes
-    xs, ys = zip(*(point for found in fronts.values() for point in found), strict=True)
+    y = _framed([point[1] for found in fronts.values() for point in found], up)
+    shown = {k: [p for p in found if y[0] <= p[1] <= y[1]] for k, found in fronts.items()}
+    xs = [point[0] for found in shown.values() for point in found]
     log = 0 < 5 * min(xs) < max(xs)
     x = (min(xs) * 0.93, max(xs) * 1.07) if log else padded(min(xs), max(xs))
-    y = padded(min(ys), max(ys))
     plot = Plot.of((width, 400 if width == WIDE else 350), x, y, log)
     marks = plot.frame(_texts(across["field"]), _texts(up["field"]), field_title(across["field"]))
-    for label in reversed(fronts):
+    for label in reversed([label for label, found in shown.items() if found]):
         role = contest.roles[label]
         inside = [(a, b) for _, a, b in spots[label] if x[0] <= a <= x[1] and b <= y[1]]
         marks.append(plot.dots(f"small cloud {role}", inside))
-        marks.append(Mark(f"line {role}", stairs(plot, fronts[label], across), text=label))
-        marks.append(plot.dots(role, fronts[label]))
+        marks.append(Mark(f"line {role}", stairs(plot, shown[label], across), text=label))
+        marks.append(plot.dots(role, shown[label]))
     return Layout(width, plot.height, tuple(marks))
+
+
+def _framed(values: Sequence[float], up: Result) -> tuple[float, float]:
+    """The range of the better part of all fronts: their ends would hide where they differ."""
+    ranked = sorted(values, reverse=up["better"] == "higher")
+    worst = ranked[max(round(KEPT * len(ranked)), 1) - 1]
+    return padded(min(ranked[0], worst), max(ranked[0], worst), 0.12)
 
 
 def stairs(plot: Plot, points: Sequence[tuple[float, float]], across: Result) -> str:
@@ -227,7 +237,7 @@ def verified_figure(contest: Contest, width: int = HALF) -> Figure | None:
         "Predicted against verified",
         "Each dot is the winner of a run: across the reward that the search saw, upwards the one "
         f"after really training it. On the thin line both agree. {agreement_text(contest)}".strip(),
-        legend(contest, {label: f"{len(found)} winners" for label, found in pairs.items()}),
+        legend(contest, {label: f"{len(found)}" for label, found in pairs.items()}),
         layouts(layout, width),
         ("agent", "seed", "predicted_reward", "verified_reward"),
         tuple((label, *spot) for label, found in pairs.items() for spot in found),
