@@ -75,7 +75,7 @@ def contests(result: Result) -> list[Contest]:
                 name=f"{i}-{slug(label)}",
                 environment=environment,
                 roles=roles,
-                baseline=str(result["baseline"]),
+                baseline=str(environment.get("baseline", result["baseline"])),
                 runs=tuple(run for run in result["runs"] if run["env"] == label),
                 statistics=result["statistics"].get(label, {}),
                 profile=result["profiles"].get(label),

@@ -17,7 +17,7 @@ def headline(result: Result, found: Sequence[Contest]) -> str:
     """Who beats the baseline, in one sentence."""
     if not result["runs"]:
         return "No run has finished yet"
-    base, wins = str(result["baseline"]), victories(found)
+    base, wins = baseline_of(found), victories(found)
     if not wins:
         return f"No agent beats {base} by more than chance"
     if len(found) == 1:
@@ -26,6 +26,12 @@ def headline(result: Result, found: Sequence[Contest]) -> str:
     best = max(wins, key=lambda label: (wins[label], _verified_wins(found, label)))
     where = f"all {len(found)}" if wins[best] == len(found) else f"{wins[best]} of {len(found)}"
     return f"{best} beats {base} by more than chance on {where} problems"
+
+
+def baseline_of(found: Sequence[Contest]) -> str:
+    """Against what all are tested, in words; each environment may have its own random search."""
+    names = {contest.baseline for contest in found}
+    return names.pop() if len(names) == 1 else "random search"
 
 
 def victories(found: Sequence[Contest]) -> dict[str, int]:
@@ -104,7 +110,7 @@ def tiles(result: Result, found: Sequence[Contest]) -> list[dict[str, str]]:
     done = "finished" if total == len(runs) and result["finished"] else "interrupted"
     return [
         {
-            "title": f"Beat {result['baseline']}",
+            "title": f"Beat {baseline_of(found)}",
             "value": f"{len(wins)} of {rivals}",
             "detail": "by more than chance" + (" on some problem" if len(found) > 1 else ""),
         },

@@ -182,8 +182,7 @@ def check_result(data: Any) -> Result:  # noqa: ANN401
     _check(data, "")
     environments = _unique(data["environments"], "environments")
     agents = _unique(data["agents"], "agents")
-    if data["baseline"] not in agents:
-        raise ResultError(f"baseline: {data['baseline']!r} is the label of no agent")
+    _check_baselines(data, agents)
     _check_runs(data["runs"], environments, agents)
     _check_fronts(data)
     for part in ("statistics", "profiles", "curves", "predicted_verified"):
@@ -201,6 +200,16 @@ def _unique(entries: Iterable[Result], where: str) -> set[str]:
         if count > 1:
             raise ResultError(f"{where}: the label {label!r} is there {count} times")
     return set(counts)
+
+
+def _check_baselines(data: Result, agents: set[str]) -> None:
+    """That of the suite, and those of environments that have their own."""
+    found = {f"environments[{i}]": one for i, one in enumerate(data["environments"])}
+    for where, one in {"": data, **found}.items():
+        name = one.get("baseline", data["baseline"])
+        if not isinstance(name, str) or name not in agents:
+            place = f"{where}.baseline".strip(".")
+            raise ResultError(f"{place}: {shown(name)} is the label of no agent")
 
 
 def _check_runs(runs: Iterable[Result], environments: set[str], agents: set[str]) -> None:
