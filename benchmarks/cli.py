@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -15,21 +14,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
-from benchmarks.charts import Summary
 from benchmarks.headroom import headroom
-from benchmarks.report import render_markdown, write_report
+from benchmarks.reports import folder_markdown, report_folder
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
-from benchmarks.suite_markdown import suite_markdown
-from benchmarks.suite_report import write_suite_report
-from benchmarks.suite_result import load_result
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
 from benchmarks.validate import PROXIES, agreement
 from emnas_gym.door import print_json, run_door
-from emnas_gym.errors import EmNASError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -206,24 +200,10 @@ def report(
     ] = None,
 ) -> None:
     """Writes report.html from what is there: summary.json of a search, or runs of a suite."""
-    path = folder / "summary.json"
-    of_search = path.exists()
-    found = _summary(path) if of_search else load_result(folder)
     if markdown is None:
-        written = write_report(found, folder) if of_search else write_suite_report(found, folder)
-        console.print(f"report: {written}")
-        return
-    tables = render_markdown(found) if of_search else suite_markdown(found)
-    if markdown == "-":
-        typer.echo(tables, nl=False)
+        console.print(f"report: {report_folder(folder)}")
+    elif markdown == "-":
+        typer.echo(folder_markdown(folder), nl=False)
     else:
-        Path(markdown).write_text(tables, encoding="utf-8")
+        Path(markdown).write_text(folder_markdown(folder), encoding="utf-8")
         console.print(f"tables: {markdown}")
-
-
-def _summary(path: Path) -> Summary:
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EmNASError(f"{path}: no summary of a finished search: {error}") from error
-    return summary
