@@ -64,8 +64,10 @@ def lead(result: Result, found: Sequence[Contest]) -> str:
     ]
     leaders = [f"{c.ranked[0]} on {c.label}" for c in found if c.ranked]
     if leaders and len(leaders) <= 4:
-        lines.append(f"Highest mean reward: {', '.join(leaders)}.")
-    lines.append(f"Differences are tested one-sided by rank and Holm-corrected, at {LEVEL:.0%}.")
+        lines.append(f"Highest mean reward: {'; '.join(leaders)}.")
+    lines.append(
+        f"Differences are tested one-sided by rank and Holm-corrected, at {100 * LEVEL:g} %."
+    )
     return " ".join(lines)
 
 
@@ -143,7 +145,7 @@ def _verified_warnings(contest: Contest) -> list[str]:
     notes = []
     lost = [label for label in contest.ranked if _only_predicted(contest, label)]
     if lost:
-        names = " and ".join(f"“{label}”" for label in lost)
+        names = ", ".join(f"“{label}”" for label in lost)
         notes.append(
             f"{contest.label}: in the reward that the search saw, {names} "
             f"{'beat' if len(lost) > 1 else 'beats'} {contest.baseline}; really trained, the "
