@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -262,6 +261,7 @@ def _top_lane(contest: Contest, label: str, share: str) -> Lane:
 
 def median_reached(found: Sequence[float | None]) -> float | None:
     """Median with None as endless; None where the median is endless."""
-    ranked = [float("inf") if v is None else float(v) for v in found]
-    middle = statistics.median(ranked) if ranked else float("inf")
-    return middle if middle < float("inf") else None
+    ranked = sorted(float("inf") if v is None else float(v) for v in found)
+    half = len(ranked) // 2
+    middle = ranked[half] if len(ranked) % 2 else sum(ranked[half - 1 : half + 1]) / 2
+    return middle if ranked and middle < float("inf") else None

@@ -66,7 +66,7 @@ def lead(result: Result, found: Sequence[Contest]) -> str:
     if leaders and len(leaders) <= 4:
         lines.append(f"Highest mean reward: {'; '.join(leaders)}.")
     lines.append(
-        f"Differences are tested one-sided by rank and Holm-corrected, at {100 * LEVEL:g} %."
+        f"Differences are tested one-sided by rank and Holm-corrected, at {100 * LEVEL:g}\u00a0%."
     )
     return " ".join(lines)
 

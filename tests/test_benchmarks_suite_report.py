@@ -27,6 +27,7 @@ from benchmarks.cli import app
 from benchmarks.contest import COLOURS, agent_roles, contests
 from benchmarks.lines import APART, spread
 from benchmarks.report import render_html, render_markdown
+from benchmarks.suite_figures import median_reached
 from benchmarks.suite_findings import headline
 from benchmarks.suite_markdown import suite_markdown
 from benchmarks.suite_report import render_suite, write_suite_report
@@ -211,6 +212,13 @@ def test_fronts_of_every_direction() -> None:
 
 
 # ------------------------------------------------------------------------------- words and tables
+
+
+def test_a_run_that_never_gets_there_counts_as_endless() -> None:
+    assert median_reached([3, None, 5]) == 5.0
+    assert median_reached([3, 4, 5, None]) == 4.5
+    assert median_reached([3, None, None]) is None
+    assert median_reached([3, None]) is None and median_reached([]) is None
 
 
 def test_headline_follows_the_statistics(result: dict[str, Any]) -> None:
