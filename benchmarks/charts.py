@@ -61,6 +61,7 @@ class Figure:
         layouts: One for a desk, one for a phone.
         header: Columns of the data.
         rows: The data.
+        alt: What is seen, for those who cannot; the title where it is empty.
     """
 
     name: str
@@ -70,14 +71,20 @@ class Figure:
     layouts: tuple[Layout, Layout]
     header: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    alt: str = ""
 
     @property
     def csv(self) -> str:
         """The data as comma-separated values; no cell starts a formula."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([[_cell(c) for c in row] for row in (self.header, *self.rows)])
-        return text.getvalue()
+        return csv_text(self.header, self.rows)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as comma-separated values; no cell starts a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([[_cell(c) for c in row] for row in (header, *rows)])
+    return text.getvalue()
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401
@@ -138,10 +145,13 @@ class Plot:
         x: tuple[float, float],
         y: tuple[float, float],
         log: bool = False,
+        log_y: bool = False,
+        right: int = 24,
     ) -> Plot:
-        """A frame of a size for two ranges of values."""
+        """A frame of a size for two ranges of values, with room for labels at its right."""
         width, height = size
-        return cls(Axis(*x, 64, width - 24, log), Axis(*y, height - 46, 12), width, height)
+        across, up = Axis(*x, 64, width - right, log), Axis(*y, height - 46, 12, log_y)
+        return cls(across, up, width, height)
 
     def frame(self, x_texts: Texts, y_texts: Texts, x_title: str) -> list[Mark]:
         """Grid lines, labels, and the title of the x axis."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from agents.options import parse_limits, parse_options
 from benchmarks.headroom import headroom
-from benchmarks.report import write_report
+from benchmarks.reports import folder_markdown, report_folder
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
@@ -25,7 +24,6 @@ from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
 from benchmarks.validate import PROXIES, agreement
 from emnas_gym.door import print_json, run_door
-from emnas_gym.errors import EmNASError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -196,12 +194,16 @@ def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished search.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a search, or of a suite.")],
+    markdown: Annotated[
+        str | None, typer.Option(help="Write the tables as Markdown to a file; - prints them.")
+    ] = None,
 ) -> None:
-    """Writes report.html anew from summary.json."""
-    path = folder / "summary.json"
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EmNASError(f"{path}: no summary of a finished search: {error}") from error
-    console.print(f"report: {write_report(summary, folder)}")
+    """Writes report.html from what is there: summary.json of a search, or runs of a suite."""
+    if markdown is None:
+        console.print(f"report: {report_folder(folder)}")
+    elif markdown == "-":
+        typer.echo(folder_markdown(folder), nl=False)
+    else:
+        Path(markdown).write_text(folder_markdown(folder), encoding="utf-8")
+        console.print(f"tables: {markdown}")

@@ -34,6 +34,19 @@ def write_report(summary: Summary, folder: Path) -> Path:
 
 def render_html(summary: Summary) -> str:
     """The report as HTML; everything that comes from the summary is escaped."""
+    drawn = {
+        "network": network_figure(summary),
+        "costs": gauges_figure(summary),
+        "reward": reward_figure(summary),
+        "pareto": pareto_figure(summary),
+        "verified": verified_figure(summary),
+    }
+    template = page_environment().get_template("report.html.j2")
+    return template.render(view=report_view(summary), figures=drawn)
+
+
+def page_environment() -> Environment:
+    """What turns templates into pages: all is escaped, and nothing may be undefined."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -42,26 +55,18 @@ def render_html(summary: Summary) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = _data_uri
-    drawn = {
-        "network": network_figure(summary),
-        "costs": gauges_figure(summary),
-        "reward": reward_figure(summary),
-        "pareto": pareto_figure(summary),
-        "verified": verified_figure(summary),
-    }
-    template = environment.get_template("report.html.j2")
-    return template.render(view=report_view(summary), figures=drawn)
+    return environment
 
 
-def _data_uri(text: str) -> str:
+def _data_uri(text: str, kind: str = "text/csv") -> str:
     coded = base64.b64encode(text.encode()).decode()
-    return f"data:text/csv;charset=utf-8;base64,{coded}"
+    return f"data:{kind};charset=utf-8;base64,{coded}"
 
 
 def render_markdown(summary: Summary) -> str:
     """Short tables for a README: the search beside random search, and the winners."""
     lines = [
-        f"{_plain(headline(summary))}.",
+        f"{plain_markdown(headline(summary))}.",
         "",
         "| searcher | best reward, predicted | verified |",
     ]
@@ -70,21 +75,23 @@ def render_markdown(summary: Summary) -> str:
     trained = {"agent": _reward(verified), "random": _reward(rival), "walk": "–"}
     for run in runs(summary):
         if run.best:
-            lines.append(f"| {_plain(run.name)} | {run.best[-1][1]:.4f} | {trained[run.role]} |")
+            lines.append(
+                f"| {plain_markdown(run.name)} | {run.best[-1][1]:.4f} | {trained[run.role]} |"
+            )
     lines += ["", "| rank | layers | predicted | verified | int8 | latency | flash |"]
     lines.append("|---:|---:|---:|---:|---:|---:|---:|")
     for entry in summary["winners"]:
         row = winner_row(summary, entry)
         cells = [row[key] for key in ("predicted", "verified", "int8", "latency", "flash")]
         lines.append(f"| {row['rank']} | {len(row['layers'])} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"`{_plain(str(summary['command']))}`", ""])
+    return "\n".join([*lines, "", f"`{plain_markdown(str(summary['command']))}`", ""])
 
 
 def _reward(verified: Summary | None) -> str:
     return f"{verified['reward']:.4f}" if verified else "–"
 
 
-def _plain(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Text that stays inside its cell and is no markup."""
     safe = "".join(c if c.isprintable() else " " for c in text)
     return safe.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

@@ -199,7 +199,10 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
         ("Task", f"{problem['task']}, {problem['classes']} classes"),
         ("Device", f"{device_title(summary)}, {device.get('core')}, {device.get('clock_mhz')} MHz"),
         ("Device figures", str(device.get("source") or "–")),
-        ("Budgets", _pairs({k: quantity(k, v) for k, v in problem["budgets"].items()}) or "none"),
+        (
+            "Budgets",
+            pairs_text({k: quantity(k, v) for k, v in problem["budgets"].items()}) or "none",
+        ),
         ("Reward", _named(problem["reward"])),
         ("Evaluator", str(summary.get("evaluator") or "–")),
         ("Agent", _named({"name": agent["name"], **(agent.get("config") or {})})),
@@ -208,17 +211,18 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
     return [row for row in rows if row[1] != "–"]
 
 
-def _pairs(values: Summary) -> str:
+def pairs_text(values: Summary) -> str:
+    """Names and values in one line; tables within stand in brackets."""
     return ", ".join(f"{key} {_short(value)}" for key, value in values.items())
 
 
 def _named(values: Summary) -> str:
     """A name and its constants."""
-    rest = _pairs({key: value for key, value in values.items() if key != "name"})
+    rest = pairs_text({key: value for key, value in values.items() if key != "name"})
     return f"{values['name']}: {rest}" if rest else str(values["name"])
 
 
 def _short(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, Mapping):
-        return f"({_pairs(value)})"
+        return f"({pairs_text(value)})"
     return f"{value:.5g}" if isinstance(value, float) else str(value)

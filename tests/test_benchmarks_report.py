@@ -8,14 +8,12 @@ import csv
 import io
 import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from invented_search import make_summary
+from report_page import CHROMIUM, HOSTILE, Page, browse
 
 pytest.importorskip("jinja2")
 
@@ -26,10 +24,6 @@ from benchmarks.winner_figures import network_figure
 from emnas_gym.problem import Problem
 from emnas_gym.rendering.boxes import describe
 
-HOSTILE = "<script>alert('x')</script>&\"'|`=1+1"
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
@@ -39,38 +33,6 @@ def whole() -> dict[str, Any]:
 @pytest.fixture
 def summary(whole: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(whole)
-
-
-class Page(HTMLParser):
-    """Collects what the tests ask for, and fails on tags that do not match."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, (tag, self.getpos())
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.open[-1] if self.open else "", data.strip()))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join(text for tag, text in self.texts if tag != "style")
 
 
 def tables(page: Page) -> dict[str, list[list[str]]]:
@@ -279,27 +241,6 @@ def test_markdown(summary: dict[str, Any]) -> None:
 
 
 WIDTHS = (320, 390, 768, 1280)
-HARNESS = """<!DOCTYPE html><html><body><p id="answer"></p><script>
-const pages = PAGES, widths = WIDTHS, answers = [];
-function look(frame, width) {
-  const page = frame.contentDocument, root = page.scrollingElement;
-  page.querySelectorAll("details").forEach(d => d.open = true);
-  const shown = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width);
-  const wide = [...page.querySelectorAll("body *")]
-    .filter(e => e.getBoundingClientRect().right > root.clientWidth + 1)
-    .map(e => e.tagName + ": " + e.textContent.slice(0, 40));
-  const sizes = {scroll: root.scrollWidth, client: root.clientWidth, svgs: shown.length};
-  answers.push({width, wide, ...sizes});
-  document.getElementById("answer").textContent = JSON.stringify(answers);
-}
-for (const page of pages) for (const width of widths) {
-  const frame = document.createElement("iframe");
-  frame.width = width;
-  frame.onload = () => look(frame, width);
-  frame.srcdoc = page;
-  document.body.append(frame);
-}
-</script></body></html>"""
 
 
 @pytest.mark.slow
@@ -307,23 +248,7 @@ for (const page of pages) for (const width of widths) {
 def test_no_sideways_scrolling_in_a_browser(summary: dict[str, Any], tmp_path: Path) -> None:
     summary["notes"].append("x" * 400)
     pages = [render_html(summary), render_html(_hostile(summary))]
-    content = HARNESS.replace("PAGES", json.dumps(pages).replace("</", "<\\/"))
-    harness = tmp_path / "harness.html"
-    harness.write_text(content.replace("WIDTHS", json.dumps(WIDTHS)), encoding="utf-8")
-    result = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
-            "--hide-scrollbars", "--window-size=1400,1000", "--virtual-time-budget=8000",
-            "--dump-dom", harness.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in result.stderr
-    answers = json.loads(re.findall(r'<p id="answer">(.*?)</p>', result.stdout)[0])
-    assert sorted(answer["width"] for answer in answers) == sorted(2 * WIDTHS)
-    for answer in answers:
+    for answer in browse(pages, WIDTHS, tmp_path):
         assert answer["client"] == answer["width"], answer
         assert answer["wide"] == [], answer["width"]
         assert answer["scroll"] <= answer["width"]
