@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
+from benchmarks.agreement import PROXIES, agreement
 from benchmarks.headroom import headroom
 from benchmarks.report import write_report
 from benchmarks.search import SearchOptions, headline, run_search
@@ -23,7 +24,6 @@ from benchmarks.suite import load_suite
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
-from benchmarks.validate import PROXIES, agreement
 from emnas_gym.door import print_json, run_door
 from emnas_gym.errors import EmNASError
 
@@ -161,8 +161,8 @@ def headroom_command(
     Console().print(table)
 
 
-@app.command()
-def validate(
+@app.command("agreement")
+def agreement_command(
     networks: Annotated[int, typer.Option(help="Random networks.", min=2)] = 60,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
