@@ -22,6 +22,7 @@ TABLES: dict[str, dict[str, str]] = {
         "analytic": "emnas_gym.analytic:AnalyticEvaluator",
         "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
+        "trained-ray": "predictors.ray_trained:RayTrainedEvaluator",
         "early-stopped": "predictors.proxies.early_stopped:EarlyStoppedEvaluator",
         "audited": "predictors.audit:AuditedEvaluator",
         "host": "hardware.host:HostEvaluator",
@@ -62,6 +63,7 @@ EXTRAS = {  # what a missing module is installed with
     "serial": "serial",
     "matplotlib": "render",
     "jinja2": "report",
+    "ray": "ray",
 }
 
 

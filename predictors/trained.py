@@ -86,7 +86,7 @@ class TrainedEvaluator(Evaluator):
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         outcomes = self.train(batch, range(self.seeds))
-        return [_average(outcome) for outcome in outcomes]
+        return [average(outcome) for outcome in outcomes]
 
     def train(
         self, batch: Sequence[Architecture], seeds: Sequence[int]
@@ -100,12 +100,13 @@ class TrainedEvaluator(Evaluator):
             EmNASError: If a worker process died.
         """
         jobs = [(architecture, seed) for architecture in batch for seed in seeds]
+        trained, count = self._train_all(jobs), len(seeds)
+        return [group(trained[i : i + count]) for i in range(0, len(trained), count)]
+
+    def _train_all(self, jobs: Sequence[tuple[Architecture, int]]) -> list[Trained]:
         if self.workers == 1 or len(jobs) == 1:
-            trained = [_train(self.data, self.recipe, *job) for job in jobs]
-        else:
-            trained = self._train_apart(jobs)
-        count = len(seeds)
-        return [_group(trained[i : i + count]) for i in range(0, len(trained), count)]
+            return [train_one(self.data, self.recipe, *job) for job in jobs]
+        return self._train_apart(jobs)
 
     def _train_apart(self, jobs: Sequence[tuple[Architecture, int]]) -> list[Trained]:
         pool, self._pool = self._processes(), None  # kept where nothing goes wrong
@@ -137,17 +138,19 @@ def _start_worker(data: Dataset, recipe: Recipe) -> None:
 
 def _train_here(architecture: Architecture, seed: int) -> Trained:
     assert _settings is not None
-    return _train(*_settings, architecture, seed)
+    return train_one(*_settings, architecture, seed)
 
 
-def _train(data: Dataset, recipe: Recipe, architecture: Architecture, seed: int) -> Trained:
+def train_one(data: Dataset, recipe: Recipe, architecture: Architecture, seed: int) -> Trained:
+    """Trains one network with one seed; what goes wrong with it is its answer."""
     try:
         return train(architecture.graph(data.task), data, seed, recipe)
     except EvaluationError as error:
         return error
 
 
-def _group(trained: Sequence[Trained]) -> Verified | EvaluationError:
+def group(trained: Sequence[Trained]) -> Verified | EvaluationError:
+    """All trainings of one network, or the error of one that failed."""
     results = []
     for result in trained:
         if isinstance(result, EvaluationError):
@@ -156,7 +159,8 @@ def _group(trained: Sequence[Trained]) -> Verified | EvaluationError:
     return Verified(tuple(results))
 
 
-def _average(outcome: Verified | EvaluationError) -> Result:
+def average(outcome: Verified | EvaluationError) -> Result:
+    """What trainings of one network measure: the mean of their validation accuracies."""
     if isinstance(outcome, EvaluationError):
         return outcome
     accuracy = float(np.mean([result.valid_accuracy for result in outcome.results]))
