@@ -50,27 +50,9 @@ BOARD = "stm32f746zg"
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """One cluster for all tests: it takes seconds to start."""
-    settings = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",  # as `ray start` in a checkout
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        ray.init(
-            num_cpus=2,
-            resources=board_resource(BOARD),
-            include_dashboard=False,
-            object_store_memory=80 << 20,
-            _node_ip_address="127.0.0.2",  # loopback; 127.0.0.1 Ray would replace by the network's
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        yield Cluster()
-        ray.shutdown()
+def cluster(ray_cluster: None) -> Cluster:
+    """The cluster of `conftest`."""
+    return Cluster()
 
 
 def _few() -> Dataset:
