@@ -52,7 +52,7 @@ bench: $(STAMP)  ## every number of README and docs, resumable
 	$(BIN)/python -m predictors report --out docs
 	$(BIN)/python -m benchmarks run first --json > docs/first.json
 	$(BIN)/python -m benchmarks headroom --json > docs/headroom.json
-	$(BIN)/python -m benchmarks validate --json > docs/proxies.json
+	$(BIN)/python -m benchmarks agreement --json > docs/proxies.json
 	$(BIN)/python -m benchmarks throughput --json > docs/throughput.json
 	$(BIN)/python -m predictors audit --seeds 10 --train 3 --out docs
 	$(BIN)/python -m predictors transfer --out docs  # needs EMNAS_DATA

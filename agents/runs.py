@@ -169,7 +169,9 @@ def registered(env: str) -> dict[str, Any]:
         UnknownName: If there is no such id of ours.
     """
     ours = [
-        spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("emnas_gym.")
+        spec.id
+        for spec in gym.registry.values()
+        if str(spec.entry_point).startswith(("emnas_gym.", "emnas_gym:"))
     ]
     if env not in ours:
         raise UnknownName("environment", env, ours)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
+from benchmarks.agreement import PROXIES, agreement
 from benchmarks.headroom import headroom
+from benchmarks.replay import Demand, Verdict
+from benchmarks.replay import validate as validate_claims
+from benchmarks.replay_files import read_claims
+from benchmarks.replay_world import Given
 from benchmarks.reports import folder_markdown, report_folder
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
@@ -22,8 +28,7 @@ from benchmarks.suite import load_suite
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
-from benchmarks.validate import PROXIES, agreement
-from emnas_gym.door import print_json, run_door
+from emnas_gym.door import FAILED, print_json, run_door
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -159,8 +164,8 @@ def headroom_command(
     Console().print(table)
 
 
-@app.command()
-def validate(
+@app.command("agreement")
+def agreement_command(
     networks: Annotated[int, typer.Option(help="Random networks.", min=2)] = 60,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -181,6 +186,58 @@ def validate(
         f"two measurements on this machine differ by {repeat['median']:.1%} (median) and "
         f"{repeat['p90']:.1%} (nine in ten)"
     )
+
+
+@app.command()
+def validate(
+    file: Annotated[
+        Path,
+        typer.Argument(help="summary.json, result.json, history.sqlite or evaluations.jsonl."),
+    ],
+    top: Annotated[
+        int, typer.Option(help="Best networks of a history or of JSON lines; 0 is all.", min=0)
+    ] = 5,
+    verified: Annotated[bool, typer.Option(help="Train verified winners again.")] = False,
+    search: Annotated[bool, typer.Option(help="Let the agents ask again as recorded.")] = False,
+    exact: Annotated[
+        bool, typer.Option(help="Trainings must give equal bits: on the machine of the file.")
+    ] = False,
+    evaluator: Annotated[
+        str | None, typer.Option(help="Your own, module:Class: no code that a file names is run.")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="TOML file of your own space.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Replays the winners of a result: the same tokens must give the same rewards (exit code 1)."""
+    claims, notes = read_claims(file, top)
+    for note in notes:
+        console.print(f"[dim]{note}[/dim]")
+    demand = Demand(verified, search, exact, Given(evaluator, space))
+    with Progress(TextColumn("replaying"), BarColumn(), console=console) as bar:
+        task = bar.add_task("replaying", total=len(claims))
+        verdicts = validate_claims(claims, demand, lambda: bar.advance(task))
+    failed = sum(not verdict.held for verdict in verdicts)
+    if as_json:
+        checks = [verdict.to_json() for verdict in verdicts]
+        print_json({"file": str(file), "held": not failed, "notes": notes, "checks": checks})
+    else:
+        _show_verdicts(verdicts)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
+    table = Table("winner", "check", "recorded", "replayed", "", "how, or why not")
+    for verdict in verdicts:
+        numbers = [
+            "" if value is None else f"{value:.6f}"
+            for value in (verdict.recorded, verdict.replayed)
+        ]
+        held = "held" if verdict.held else "[red]failed[/red]"
+        table.add_row(verdict.winner, verdict.check, *numbers, held, escape(verdict.reason))
+    Console().print(table)
+    count = sum(verdict.held for verdict in verdicts)
+    Console().print(f"{count} of {len(verdicts)} checks held")
 
 
 def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import DomainError, EvaluationError, EvaluationStopped
@@ -106,6 +106,14 @@ class Evaluator(ABC):
         """Measures a batch that is not empty."""
 
     @property
+    def rests_on(self) -> dict[str, Any]:
+        """What its answers rest on besides code, as plain data: fingerprints of what was fitted.
+
+        A history keeps it, so that what was measured by another version is told by its name.
+        """
+        return {}
+
+    @property
     def spent(self) -> bool:
         """Whether it will measure nothing more; only a ledger ever is."""
         return False
@@ -149,6 +157,11 @@ class EvaluatorStack(Evaluator):
         if stopped is not None:
             raise EvaluationStopped(stopped.message, rows) from stopped
         return [row for row in rows if row is not None]
+
+    @property
+    def rests_on(self) -> dict[str, Any]:
+        """What all the parts rest on."""
+        return {name: value for part in self.parts for name, value in part.rests_on.items()}
 
     def remarks(self) -> list[str]:
         """The remarks of every part."""

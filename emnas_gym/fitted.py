@@ -81,6 +81,11 @@ class FittedEvaluator(Evaluator):
             raise DomainError(f"{what} was asked for {difference}; {advice}")
         return self
 
+    @property
+    def rests_on(self) -> dict[str, Any]:
+        """The fingerprint of every part's model by its name."""
+        return {part.name: part.fingerprint for part in self.parts}
+
     def predict(
         self, batch: Sequence[Architecture], field: str | None = None
     ) -> tuple[Array, Array]:

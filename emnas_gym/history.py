@@ -108,6 +108,16 @@ class History:
         count: int = self._db.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
         return count
 
+    def about(self) -> dict[str, Any]:
+        """What the run is of.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        with self._guard():
+            known = self._db.execute("SELECT key, value FROM about")
+            return {key: json.loads(value) for key, value in known}
+
     def append(self, rows: Sequence[Row]) -> None:
         """Adds a batch in one commit.
 

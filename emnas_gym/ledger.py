@@ -51,7 +51,8 @@ class Ledger(Evaluator):
         self.evaluator, self.problem, self.evaluations = evaluator, problem, evaluations
         self.provides, self.repeatable = evaluator.provides, evaluator.repeatable
         self.domain = evaluator.domain
-        self.history = History(path, {"problem": problem.to_json()} | (about or {}))
+        settings = {"problem": problem.to_json(), "rests_on": evaluator.rests_on}
+        self.history = History(path, settings | (about or {}))
         self.rows: list[Row] = []
         self.episodes = self.steps = self.invalid_steps = 0
         self._stored, self._kept = self._read()
@@ -195,6 +196,11 @@ class Ledger(Evaluator):
         """Several environments on this ledger as one, reset in the step that ends an episode."""
         makers = [lambda: self.env(**keywords) for _ in range(count)]
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    @property
+    def rests_on(self) -> dict[str, Any]:
+        """What the evaluator rests on."""
+        return self.evaluator.rests_on
 
     def remarks(self) -> list[str]:
         """The remarks of the evaluator."""

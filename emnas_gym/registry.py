@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "surrogate": "emnas_gym.surrogate:SurrogateEvaluator",
         "bench": "emnas_gym.bench:BenchEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
+        "trained-ray": "predictors.ray_trained:RayTrainedEvaluator",
         "early-stopped": "predictors.proxies.early_stopped:EarlyStoppedEvaluator",
         "audited": "predictors.audit:AuditedEvaluator",
         "host": "hardware.host:HostEvaluator",
@@ -64,6 +65,7 @@ EXTRAS = {  # what a missing module is installed with
     "matplotlib": "render",
     "jinja2": "report",
     "pyarrow": "table",
+    "ray": "ray",
 }
 
 

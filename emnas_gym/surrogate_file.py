@@ -76,6 +76,15 @@ class Surrogate:
         """Name of its files, without suffix."""
         return surrogate_name(self.space, self.task, self.device, self.field)
 
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen digits that differ where the model, its numbers or what it reads differ."""
+        content = [self.field, self.encoding, self.model.kind, self.model.options()]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        for name, array in sorted(self.model.arrays().items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()[:16]
+
 
 def surrogate_name(space: str, task: str, device: str | None, field: str) -> str:
     """Name of the files of a surrogate, without suffix; a task may be the path of images."""

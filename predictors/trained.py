@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from hashlib import sha256
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from emnas_gym.problem import Problem
 from predictors.datasets import Dataset, load
 from predictors.training import Recipe, TrainingResult, train
 from predictors.workers import ended_on_error, make_pool
+
+PARTS = ("train_x", "train_y", "valid_x", "valid_y")  # of the images; the test part is not read
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,17 @@ class TrainedEvaluator(Evaluator):
             raise DatasetError(f"the images are {data.task}, the problem is {problem.task}")
         return cls(data)
 
+    @property
+    def rests_on(self) -> dict[str, Any]:
+        """Images, recipe and the number of seeds."""
+        parts = (getattr(self.data, name) for name in PARTS)
+        images = sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+        recipe = self.recipe.to_json()
+        return {"images": images.hexdigest()[:16], "recipe": recipe, "seeds": self.seeds}
+
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         outcomes = self.train(batch, range(self.seeds))
-        return [_average(outcome) for outcome in outcomes]
+        return [average(outcome) for outcome in outcomes]
 
     def train(
         self, batch: Sequence[Architecture], seeds: Sequence[int]
@@ -89,12 +100,13 @@ class TrainedEvaluator(Evaluator):
             EmNASError: If a worker process died.
         """
         jobs = [(architecture, seed) for architecture in batch for seed in seeds]
+        trained, count = self._train_all(jobs), len(seeds)
+        return [group(trained[i : i + count]) for i in range(0, len(trained), count)]
+
+    def _train_all(self, jobs: Sequence[tuple[Architecture, int]]) -> list[Trained]:
         if self.workers == 1 or len(jobs) == 1:
-            trained = [_train(self.data, self.recipe, *job) for job in jobs]
-        else:
-            trained = self._train_apart(jobs)
-        count = len(seeds)
-        return [_group(trained[i : i + count]) for i in range(0, len(trained), count)]
+            return [train_one(self.data, self.recipe, *job) for job in jobs]
+        return self._train_apart(jobs)
 
     def _train_apart(self, jobs: Sequence[tuple[Architecture, int]]) -> list[Trained]:
         pool, self._pool = self._processes(), None  # kept where nothing goes wrong
@@ -126,17 +138,19 @@ def _start_worker(data: Dataset, recipe: Recipe) -> None:
 
 def _train_here(architecture: Architecture, seed: int) -> Trained:
     assert _settings is not None
-    return _train(*_settings, architecture, seed)
+    return train_one(*_settings, architecture, seed)
 
 
-def _train(data: Dataset, recipe: Recipe, architecture: Architecture, seed: int) -> Trained:
+def train_one(data: Dataset, recipe: Recipe, architecture: Architecture, seed: int) -> Trained:
+    """Trains one network with one seed; what goes wrong with it is its answer."""
     try:
         return train(architecture.graph(data.task), data, seed, recipe)
     except EvaluationError as error:
         return error
 
 
-def _group(trained: Sequence[Trained]) -> Verified | EvaluationError:
+def group(trained: Sequence[Trained]) -> Verified | EvaluationError:
+    """All trainings of one network, or the error of one that failed."""
     results = []
     for result in trained:
         if isinstance(result, EvaluationError):
@@ -145,7 +159,8 @@ def _group(trained: Sequence[Trained]) -> Verified | EvaluationError:
     return Verified(tuple(results))
 
 
-def _average(outcome: Verified | EvaluationError) -> Result:
+def average(outcome: Verified | EvaluationError) -> Result:
+    """What trainings of one network measure: the mean of their validation accuracies."""
     if isinstance(outcome, EvaluationError):
         return outcome
     accuracy = float(np.mean([result.valid_accuracy for result in outcome.results]))

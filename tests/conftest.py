@@ -6,7 +6,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,29 @@ class ByTokens(Evaluator):
 @pytest.fixture
 def by_tokens() -> ByTokens:
     return ByTokens()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray cluster for all tests, of a board and this machine's loopback; slow to start."""
+    ray = pytest.importorskip("ray", reason="needs the package ray")
+    root = Path(__file__).parents[1]
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}",  # as `ray start` in a checkout
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        ray.init(
+            num_cpus=2,
+            resources={"board:stm32f746zg": 1},
+            include_dashboard=False,
+            object_store_memory=80 << 20,
+            _node_ip_address="127.0.0.2",  # loopback; 127.0.0.1 Ray would replace by the network's
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        yield
+        ray.shutdown()

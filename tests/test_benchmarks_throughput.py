@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 
+from benchmarks.agreement import PROXIES
 from benchmarks.cli import app
 from benchmarks.search import headline
 from benchmarks.suite_table import cells, show_suite
 from benchmarks.throughput import measure
-from benchmarks.validate import PROXIES
 from emnas_gym.errors import UnknownName
 from hardware.export import export_int8
 from hardware.interpreter import Model
@@ -51,7 +51,7 @@ def test_proxies_of_latency_agree_somewhat() -> None:  # F13
     needs_program("qemu-system-arm")
     pytest.importorskip("serial", reason="needs the package pyserial")
     done = CliRunner().invoke(
-        app, ["validate", "--networks", "8", "--json"], catch_exceptions=False
+        app, ["agreement", "--networks", "8", "--json"], catch_exceptions=False
     )
     result = json.loads(done.stdout)
     assert result["networks"] == 8

@@ -25,6 +25,7 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "surrogate": [{}, K210, MOBILE],
     "bench": [{"space": "emnas-bench-8"}, {"space": "emnas-bench-8", "device": "ethos-u55-128"}],
     "trained": [{}],
+    "trained-ray": [{}],
     "early-stopped": [{}],
     "audited": [{}],
     "host": [{}],
@@ -41,7 +42,7 @@ NEEDS = {
     "emulated": "serial",
 }
 NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch"}
-TRAINS = ("trained", "early-stopped", "audited")
+TRAINS = ("trained", "trained-ray", "early-stopped", "audited")
 
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
@@ -66,13 +67,18 @@ def _networks(problem: Problem, count: int) -> list[Architecture]:
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_evaluator(
-    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:  # E10
     monkeypatch.setenv("EMNAS_DEVICES", "host")
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"needs {NEEDS[name]}")
     if name == "emulated":
         needs_program("qemu-system-arm")
+    if name == "trained-ray":
+        request.getfixturevalue("ray_cluster")
     problem = Problem.make(**options)
     evaluator = resolve("evaluator", name).for_problem(problem)
     try:

@@ -35,7 +35,7 @@ def test_names_import_strings_and_what_is_wrong_with_them() -> None:
     assert resolve("evaluator", "analytic") is AnalyticEvaluator
     assert resolve("evaluator", "emnas_gym.analytic:AnalyticEvaluator") is AnalyticEvaluator
     cases: list[tuple[str, type[Exception], str]] = [
-        ("trianed", UnknownName, r"unknown evaluator 'trianed': did you mean trained\?.*import st"),
+        ("trianed", UnknownName, r"unknown evaluator 'trianed': did you mean trained, .*import st"),
         ("predictors.trained:Evalator", UnknownName, "attribute of predictors.trained .*Evaluator"),
         ("predictors.trainde:X", UnknownName, "module of predictors 'trainde': did you mean tra"),
         ("emnas_gym.evaluater:X", UnknownName, "module of emnas_gym .* did you mean evaluator"),
