@@ -138,12 +138,17 @@ class LayerTable:
 
     def gather(self, walks: Sequence[Sequence[int]]) -> tuple[Array, NDArray[np.int64]]:
         """Layers of networks, shape (N, longest of the space, features), and lengths (N,)."""
-        if len(self._table) < len(self._rows):
-            self._table = np.array(self._rows)
+        table = self.described()
         index = np.zeros((len(walks), self.space.max_layers), dtype=np.int64)
         for i, walk in enumerate(walks):
             index[i, : len(walk)] = walk
-        return self._table[index], np.array([len(walk) for walk in walks], dtype=np.int64)
+        return table[index], np.array([len(walk) for walk in walks], dtype=np.int64)
+
+    def described(self) -> Array:
+        """All layers met so far, shape (R, features); row 0 is no layer."""
+        if len(self._table) < len(self._rows):
+            self._table = np.array(self._rows)
+        return self._table
 
 
 @lru_cache(maxsize=32)
