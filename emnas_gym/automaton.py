@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.budgets import MASKED, Budgets
+from emnas_gym.chain_costs import chain_costs
 from emnas_gym.cost_vectors import (
     COLUMNS,
     FLASH,
@@ -27,15 +28,19 @@ from emnas_gym.cost_vectors import (
     Limits,
     base_costs,
     join_costs,
-    layer_costs,
     no_costs,
     padded,
     pareto_minimal,
     ram_of,
 )
-from emnas_gym.errors import IllegalAction, InfeasibleBudgets, ShapeError
+from emnas_gym.errors import (
+    IllegalAction,
+    InfeasibleBudgets,
+    InvalidArchitecture,
+    ShapeError,
+)
 from emnas_gym.grammar import Grammar, Mode
-from emnas_gym.graph import GraphBuilder, Shape
+from emnas_gym.graph import Shape
 from emnas_gym.tasks import Task
 
 State = tuple[Shape, Mode | None]  # no mode at the very start, where the first layer's rules hold
@@ -94,6 +99,7 @@ class Automaton:
         self.min_layers, self.max_layers = min_layers, max_layers
         self.limits = Limits.of(budgets)
         self.base = base_costs(task)
+        self._layers = chain_costs(grammar, task.classes)
         self._explore()
         self._exact: list[list[Costs]] = self._completions()
         self._options: dict[tuple[int, int, int], _Options] = {}
@@ -110,23 +116,27 @@ class Automaton:
         index = {start: 0}
         moves: list[NDArray[np.int64]] = []
         prices: list[Costs] = []
+        sizes: list[NDArray[np.int64]] = []
         depth = [0]
         while len(moves) < len(self.states):  # breadth first: `depth` is the least number of tokens
-            row, price = self._moves(index, depth, len(moves))
+            row, price, params = self._moves(index, depth, len(moves))
             moves.append(row)
             prices.append(price)
+            sizes.append(params)
         self.next_state = np.stack(moves)  # (states, K + 1): index, −1 end, −2 illegal
         self.price = np.stack(prices)  # (states, K + 1, 5)
+        self.params = np.stack(sizes)  # (states, K + 1); 0 for token 0
 
     def _moves(
         self, index: dict[State, int], depth: list[int], state: int
-    ) -> tuple[NDArray[np.int64], Costs]:
-        """Where every token leads from a state, and what it costs."""
+    ) -> tuple[NDArray[np.int64], Costs, NDArray[np.int64]]:
+        """Where every token leads from a state, what it costs, and its parameters."""
         shape, mode = self.states[state]
         tokens = self._allowed(mode, last=depth[state] >= self.max_layers - 1)
         row = np.full(self.grammar.num_tokens + 1, -2, dtype=np.int64)
         price = np.zeros((len(row), COLUMNS), dtype=np.int64)
-        reached = {token: self._lower(shape, token, price) for token in tokens}
+        params = np.zeros(len(row), dtype=np.int64)
+        reached = {token: self._lower(shape, token, price, params) for token in tokens}
         fits = self.limits.allow(join_costs(self.base, price))
         for token, after in reached.items():
             if after is None or not fits[token]:
@@ -143,8 +153,9 @@ class Automaton:
             row[token] = index[target]
         canonical = np.array(self.grammar.canonical_token)
         twins = np.flatnonzero((canonical > 0) & (canonical < np.arange(len(canonical))))
-        row[twins], price[twins] = row[canonical[twins]], price[canonical[twins]]
-        return row, price
+        of = canonical[twins]
+        row[twins], price[twins], params[twins] = row[of], price[of], params[of]
+        return row, price, params
 
     def _allowed(self, mode: Mode | None, last: bool) -> list[int]:
         """Canonical tokens that the rules allow; only the output as the last one."""
@@ -162,15 +173,16 @@ class Automaton:
             if grammar.canonical_token[token] in (0, token) and grammar.spec(token).kind in kinds
         ]
 
-    def _lower(self, shape: Shape, token: int, price: Costs) -> Shape | None:
-        """Shape after one layer on a shape, its costs put into ``price``; None if it does not."""
-        builder = GraphBuilder(shape)
+    def _lower(
+        self, shape: Shape, token: int, price: Costs, params: NDArray[np.int64]
+    ) -> Shape | None:
+        """Shape after one layer on a shape, its costs put into the rows; None if it does not."""
         try:
-            self.grammar.spec(token).lower(builder, self.task.classes)
+            layer = self._layers.layer(shape, token)
         except ShapeError:
             return None
-        price[token] = layer_costs(builder.build())
-        return builder.shape
+        price[token], params[token] = layer.costs, layer.params
+        return layer.shape
 
     def _completions(self) -> list[list[Costs]]:
         """For r = 0, 1, … tokens left: the Pareto-minimal costs of finishing from each state."""
@@ -310,16 +322,32 @@ class Automaton:
         """Whether a finished sequence keeps rules and lengths, builds, and fits the budgets."""
         if not self.min_layers <= len(tokens) <= self.max_layers:
             return False
-        state, spent = 0, self.base
+        try:
+            _, spent = self.walk(tokens)
+        except InvalidArchitecture:
+            return False
+        return bool(self.limits.allow(spent))
+
+    def walk(self, tokens: Sequence[int]) -> tuple[list[int], Costs]:
+        """The state in which each token of a finished sequence is placed, and its total costs.
+
+        Raises:
+            InvalidArchitecture: If it does not end with its last token, or leaves the tables.
+        """
+        state, states, spent = 0, [], self.base
         for token in tokens:
-            if state < 0:
-                return False
-            target = int(self.next_state[state, token])
+            states.append(state)
+            target = -2 if state < 0 else int(self.next_state[state, token])
             if target == -2:
-                return False
+                raise InvalidArchitecture(
+                    f"{list(tokens)}: {self.grammar.name} on {self.task.name} has no token {token} "
+                    f"at position {len(states) - 1} within these budgets"
+                )
             spent = join_costs(spent, self.price[state, token])
             state = target
-        return state == -1 and bool(self.limits.allow(spent))
+        if state != -1:
+            raise InvalidArchitecture(f"{list(tokens)}: the output layer is missing")
+        return states, spent
 
     def least_costs(self) -> dict[str, int]:
         """The least flash, RAM and MACs that any network needs, each for itself."""
