@@ -19,6 +19,7 @@ from emnas_gym.automaton import Automaton
 from emnas_gym.features import LayerTable, layer_table, network_features
 from emnas_gym.models.ensemble import link
 from emnas_gym.models.pooled import PooledNetwork
+from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.space import SearchSpace, sample_tokens
 from emnas_gym.surrogate_file import Predictor
 from emnas_gym.tasks import Task
@@ -78,12 +79,17 @@ class Teacher:
         """Mean of the members on the scale of the link, shape (N,)."""
         return self.both(networks)[0]
 
-    def _scores(self, networks: Sequence[Tokens]) -> Array:
+    def rows(self, networks: Sequence[Tokens]) -> NDArray[np.int64]:
+        """Rows of the layers of networks in the table, shape (N, longest), 0 after the end."""
         canonical = self.table.space.canonical_tokens
-        layers, lengths = self.table.gather([self.table.walk(canonical(t)) for t in networks])
-        if self.model.reads == "layers":
-            return self.model.scores(layers, lengths)  # type: ignore[call-arg]
-        return self.model.scores(network_features(layers, lengths))  # type: ignore[call-arg]
+        return self.table.rows([self.table.walk(canonical(tokens)) for tokens in networks])
+
+    def _scores(self, networks: Sequence[Tokens]) -> Array:
+        rows = self.rows(networks)
+        layers, lengths = self.table.described()[rows], (rows > 0).sum(axis=1)
+        if isinstance(self.model, RecurrentEnsemble):
+            return self.model.scores(layers, lengths)
+        return self.model.scores(network_features(layers, lengths))
 
 
 def distil(
@@ -117,7 +123,7 @@ def distil(
     scores, doubts = asked.both([*networks, *measured[0]])
     told = link(student.link, measured[1])
     scores[len(networks) :] += truth * (told - scores[len(networks) :])
-    rows = rows_of(asked.table, [*networks, *measured[0]])
+    rows = asked.rows([*networks, *measured[0]])
     fitted: PooledRegressor = clone(student)
     return fitted.fit_rows(asked.table.described(), rows, scores, doubts).model_
 
@@ -182,13 +188,3 @@ def climb(
         alive = [*alive, *new][-3 * children :]
         values = np.concatenate([values, score(new)])[-3 * children :]
     return met
-
-
-def rows_of(table: LayerTable, networks: Sequence[Tokens]) -> NDArray[np.int64]:
-    """Rows of the layers of networks in a table of layers, shape (N, longest), 0 after the end."""
-    canonical = table.space.canonical_tokens
-    rows = np.zeros((len(networks), table.space.max_layers), dtype=np.int64)
-    for i, tokens in enumerate(networks):
-        walk = table.walk(canonical(tokens))
-        rows[i, : len(walk)] = walk
-    return rows
