@@ -2,38 +2,39 @@
 
 Measured networks are few, and a fast model alone learns too little from them. A slow ensemble that
 learned from them says what it thinks of many networks that nobody trained, and the fast model is
-fitted on that. Half of them are drawn; the others are met by a search that climbs what the teacher
-says, since that is where searches will ask the student.
+fitted on that. Most of them are drawn. Others are met by a search that climbs what the teacher
+says, since there a search will ask the student; and by one that climbs what a half-trained student
+says, so that the teacher corrects what a search would be led astray by (Ross et al. 2011, "A
+reduction of imitation learning and structured prediction to no-regret online learning").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 
 from emnas_gym.automaton import Automaton
-from emnas_gym.features import LayerTable, layer_table, network_features
-from emnas_gym.models.ensemble import link
+from emnas_gym.features import layer_table
+from emnas_gym.models.base import Array
+from emnas_gym.models.ensemble import link, unlink
 from emnas_gym.models.pooled import PooledNetwork
-from emnas_gym.models.recurrent import RecurrentEnsemble
 from emnas_gym.space import SearchSpace, sample_tokens
 from emnas_gym.surrogate_file import Predictor
 from emnas_gym.tasks import Task
-from emnas_gym.variation import mutate
+from predictors.climb import Judge, climb
 from predictors.estimators.pooled import PooledRegressor
+from predictors.fitted import Figures
+from predictors.metrics import agreement
 from predictors.splits import is_test
 from predictors.store import Tokens
 
-Array = NDArray[np.float64]
-Score = Callable[[Sequence[Tokens]], Array]
-CHUNK = 4096  # networks that a teacher is asked about at once
-TOURNAMENT = 8  # of so many the best has a child
-FAR = 0.3  # share of children two edits away
-FOUNDERS = 4000  # with which a climb begins
+TRUTH = 0.5  # weight of a measured value in the target of its network; the teacher has the rest
+HALF_TRAINED = 5  # times fewer epochs
+FOUNDERS = 4000  # with which a climb begins, at most
+Measured = tuple[Sequence[Tokens], Array]  # training networks, and their values
 
 
 @dataclass(frozen=True)
@@ -44,62 +45,28 @@ class Lessons:
         uniform: Drawn with a uniform length, then uniform legal tokens.
         canonical: Drawn with a uniform length, then uniform legal behaviours.
         walks: Drawn with uniform legal tokens, the end included.
-        generations: Generations of a search that climbs what the teacher says.
-        children: Networks of a generation, repeats not counted out.
+        generations: Generations of a search.
+        children: Networks of a generation that climbs what the teacher says, repeats counted.
+        astray: The same of one that climbs what a half-trained student says.
         seed: Decides which.
     """
 
-    uniform: int = 60_000
+    uniform: int = 50_000
     canonical: int = 20_000
     walks: int = 20_000
     generations: int = 12
     children: int = 2500
+    astray: int = 1250
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A fitted ensemble, asked about networks.
-
-    Attributes:
-        model: The ensemble.
-        table: Layers of its space and task.
-    """
-
-    model: Predictor
-    table: LayerTable
-
-    def both(self, networks: Sequence[Tokens]) -> tuple[Array, Array]:
-        """Mean and deviation of the members on the scale of the link, each of shape (N,)."""
-        parts = [self._scores(networks[i : i + CHUNK]) for i in range(0, len(networks), CHUNK)]
-        scores = np.concatenate(parts, axis=1)
-        return scores.mean(axis=0), scores.std(axis=0)
-
-    def score(self, networks: Sequence[Tokens]) -> Array:
-        """Mean of the members on the scale of the link, shape (N,)."""
-        return self.both(networks)[0]
-
-    def rows(self, networks: Sequence[Tokens]) -> NDArray[np.int64]:
-        """Rows of the layers of networks in the table, shape (N, longest), 0 after the end."""
-        canonical = self.table.space.canonical_tokens
-        return self.table.rows([self.table.walk(canonical(tokens)) for tokens in networks])
-
-    def _scores(self, networks: Sequence[Tokens]) -> Array:
-        rows = self.rows(networks)
-        layers, lengths = self.table.described()[rows], (rows > 0).sum(axis=1)
-        if isinstance(self.model, RecurrentEnsemble):
-            return self.model.scores(layers, lengths)
-        return self.model.scores(network_features(layers, lengths))
 
 
 def distil(
     space: SearchSpace,
     task: Task,
     teacher: Predictor,
-    measured: tuple[Sequence[Tokens], Array],
+    measured: Measured,
     student: PooledRegressor,
-    lessons: Lessons | None = None,
-    truth: float = 0.5,
+    lessons: Lessons,
 ) -> PooledNetwork:
     """Fits a student on what a teacher says, of networks drawn, climbed to, and measured.
 
@@ -112,79 +79,110 @@ def distil(
         measured: Training networks and their values.
         student: With the link of the teacher; it is cloned.
         lessons: What the teacher is asked about.
-        truth: Weight of the measured value in the target of a measured network.
 
     Returns:
         The student's model.
     """
-    lessons = lessons or Lessons()
-    asked = Teacher(teacher, layer_table(space, task))
-    networks = list(_lessons(space, task, asked.score, lessons))
-    scores, doubts = asked.both([*networks, *measured[0]])
-    told = link(student.link, measured[1])
-    scores[len(networks) :] += truth * (told - scores[len(networks) :])
-    rows = asked.rows([*networks, *measured[0]])
-    fitted: PooledRegressor = clone(student)
-    return fitted.fit_rows(asked.table.described(), rows, scores, doubts).model_
-
-
-def _lessons(space: SearchSpace, task: Task, score: Score, lessons: Lessons) -> Iterator[Tokens]:
-    """Networks of distinct behaviour that are not held out."""
+    asked = Judge(teacher, layer_table(space, task))
     rng, table = np.random.default_rng(lessons.seed), space.automaton(task)
-    drawn = [
+    drawn = _drawn(table, rng, lessons)
+    begin = [drawn[i] for i in rng.permutation(len(drawn))[:FOUNDERS]]
+    met = climb(table, asked.score, begin, rng, lessons.generations, lessons.children)
+    networks = _not_held_out(space, [*drawn, *met])
+    early = clone(student).set_params(epochs=max(student.epochs // HALF_TRAINED, 1))
+    half = Judge(_taught(asked, early, networks, measured), asked.table)
+    astray = climb(table, half.score, begin, rng, lessons.generations, lessons.astray)
+    return _taught(asked, student, _not_held_out(space, [*networks, *astray]), measured)
+
+
+def _drawn(table: Automaton, rng: np.random.Generator, lessons: Lessons) -> list[Tokens]:
+    counts = {
+        "uniform-length": lessons.uniform,
+        "canonical": lessons.canonical,
+        "walk": lessons.walks,
+    }
+    return [
         sample_tokens(table, rng, sampler)
-        for sampler, count in (
-            ("uniform-length", lessons.uniform),
-            ("canonical", lessons.canonical),
-            ("walk", lessons.walks),
-        )
+        for sampler, count in counts.items()
         for _ in range(count)
     ]
-    begin = [drawn[i] for i in rng.permutation(len(drawn))[:FOUNDERS]]
-    met = climb(table, score, begin, rng, lessons.generations, lessons.children)
-    for canonical, tokens in {space.canonical_tokens(t): t for t in [*drawn, *met]}.items():
-        if not is_test(canonical):
-            yield tokens
 
 
-def climb(
-    table: Automaton,
-    score: Score,
-    begin: Sequence[Tokens],
-    rng: np.random.Generator,
-    generations: int,
-    children: int,
-) -> list[Tokens]:
-    """Networks that an evolution meets which trusts a score.
+def _not_held_out(space: SearchSpace, networks: Iterable[Tokens]) -> list[Tokens]:
+    """Networks of distinct behaviour that are not held out."""
+    distinct = {space.canonical_tokens(tokens): tokens for tokens in networks}
+    return [tokens for canonical, tokens in distinct.items() if not is_test(canonical)]
 
-    Tournaments choose the parents among the youngest (after Real et al. 2019, "Regularized
-    evolution"); a child differs by one or two edits.
+
+def _taught(
+    teacher: Judge, student: PooledRegressor, networks: Sequence[Tokens], measured: Measured
+) -> PooledNetwork:
+    everything = [*networks, *measured[0]]
+    scores, doubts = teacher.both(everything)
+    told = scores[len(networks) :]
+    told += TRUTH * (link(student.link, measured[1]) - told)
+    rows, fitted = teacher.rows(everything), clone(student)
+    model: PooledNetwork = fitted.fit_rows(teacher.table.described(), rows, scores, doubts).model_
+    return model
+
+
+def compare(
+    space: SearchSpace,
+    task: Task,
+    teacher: Predictor,
+    student: PooledNetwork,
+    seeds: Sequence[int] = (1, 2, 3),
+    size: int = 500,
+    best: int = 50,
+) -> Figures:
+    """How far a student agrees with its teacher on networks that neither was fitted on by choice.
 
     Args:
-        table: Decides what is legal.
-        score: What is climbed.
-        begin: Networks of the first generation.
-        rng: Source of randomness.
-        generations: How often there are children.
-        children: How many at a time; the three last generations may be parents.
+        space: The search space.
+        task: Input shape and classes.
+        teacher: What taught.
+        student: What was taught.
+        seeds: One search each on the student and on the teacher, from equal beginnings.
+        size: Children of a generation, and networks at the beginning.
+        best: How many winners of a search are compared.
 
     Returns:
-        All distinct children, in the order in which they were met.
+        Agreement on drawn networks, and among the tenth that the teacher likes best; agreement on
+        what the searches met, and mean values of their winners, each by both.
     """
-    canonical = table.grammar.canonical_tokens
-    alive, values = list(begin), score(begin)
-    seen = {canonical(tokens) for tokens in alive}
-    met: list[Tokens] = []
-    for _ in range(generations):
-        drawn = rng.integers(len(alive), size=(children, TOURNAMENT))
-        parents = drawn[np.arange(children), values[drawn].argmax(axis=1)]
-        born = [
-            mutate(table, alive[p], rng, distance=1 + int(far))
-            for p, far in zip(parents.tolist(), rng.random(children) < FAR, strict=True)
-        ]
-        new = [t for c, t in {canonical(t): t for t in born}.items() if c not in seen]
-        seen.update(map(canonical, new))
-        met += new
-        alive = [*alive, *new][-3 * children :]
-        values = np.concatenate([values, score(new)])[-3 * children :]
-    return met
+    table, layers = space.automaton(task), layer_table(space, task)
+    judges = {"student": Judge(student, layers), "teacher": Judge(teacher, layers)}
+    met: dict[str, list[tuple[Array, Array]]] = {name: [] for name in judges}
+    drawn: list[Tokens] = []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, size])
+        begin = [sample_tokens(table, rng) for _ in range(size)]
+        drawn += begin
+        for name, judge in judges.items():
+            found = climb(table, judge.score, begin, np.random.default_rng(seed), 12, size)
+            met[name].append((judges["student"].score(found), judges["teacher"].score(found)))
+    said, true = (unlink(student.link, judges[name].score(drawn)) for name in judges)
+    top = np.argsort(-true, kind="stable")[: max(len(true) // 10, 2)]
+    climbed = {name: np.concatenate(pairs, axis=1) for name, pairs in met.items()}
+    return {
+        "drawn": {**agreement(said, true), "n": len(drawn)},
+        "drawn_top_tenth": {**agreement(said[top], true[top]), "n": len(top)},
+        "met_by_search": {
+            **agreement(*(unlink(student.link, v) for v in climbed["student"])),
+            "n": climbed["student"].shape[1],
+        },
+        "winners_of_student": _winners(student.link, met["student"], 0, best),
+        "winners_of_teacher": _winners(student.link, met["teacher"], 1, best),
+    }
+
+
+def _winners(
+    scale: str, searches: Sequence[tuple[Array, Array]], by: int, best: int
+) -> dict[str, float]:
+    """Mean value of the best of each search, as the student and as the teacher says."""
+    chosen = [
+        [unlink(scale, scores[np.argsort(-pair[by], kind="stable")[:best]]) for scores in pair]
+        for pair in searches
+    ]
+    means = np.mean([[values.mean() for values in pair] for pair in chosen], axis=0)
+    return {"student_says": float(means[0]), "teacher_says": float(means[1])}
