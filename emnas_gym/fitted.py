@@ -110,8 +110,8 @@ class FittedEvaluator(Evaluator):
         self._check(batch)
         part = self.parts[0] if field is None else self._part(field)
         table = layer_table(batch[0].space, self.task)
-        rows = table.rows([table.walk(a.canonical) for a in batch])
-        mean, spread = self._predict(part, _Networks(batch, table, rows))
+        walks = [table.walk(a.canonical) for a in batch]
+        mean, spread = self._predict(part, _Networks.of(batch, table, walks))
         return mean.round(DECIMALS), spread.round(DECIMALS)
 
     def _part(self, field: str) -> Surrogate:
@@ -140,9 +140,8 @@ class FittedEvaluator(Evaluator):
         """Measures finished walks; by look-ups alone where all parts read nothing but layers."""
         if not self._looked_up(walks):
             return super().columns(walks)
-        found = walk_rows(walks.automaton)
-        rows = found.of(walks)
-        networks = _Networks((), found.table, rows)
+        found, longest = walk_rows(walks.automaton), int(walks.lengths.max())
+        networks = _Networks((), found.table, found.of(walks), longest)
         values = {part.field: self._column(part, networks) for part in self.parts}
         feasible = values.pop("feasible", None)
         columns = Columns(
@@ -177,7 +176,7 @@ class FittedEvaluator(Evaluator):
                 results[i] = EvaluationError(f"{architecture!r} cannot be built: {error}")
         if walks:
             built = batch if len(walks) == len(batch) else [batch[i] for i in walks]
-            networks = _Networks(built, table, table.rows(list(walks.values())))
+            networks = _Networks.of(built, table, list(walks.values()))
             for i, measurement in zip(walks, self._measure(networks), strict=True):
                 results[i] = measurement
         return results
@@ -214,8 +213,7 @@ class FittedEvaluator(Evaluator):
         """Gates of all layers met so far, and the rows of the networks without common ends."""
         layers = networks.table.described()
         _check_columns(part, layers)
-        longest = int(networks.lengths.max(initial=0))
-        return self._gates[part.field].of(layers), networks.rows[:, :longest]
+        return self._gates[part.field].of(layers), networks.rows[:, : networks.longest]
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:
@@ -241,12 +239,21 @@ class _Networks:
         batch: The networks; may be empty where nothing but layers is read.
         table: Layers of their space and task.
         rows: Their layers in the table, shape (N, L), 0 after the end.
+        longest: No network has more layers.
     """
 
-    def __init__(self, batch: Sequence[Architecture], table: LayerTable, rows: Rows) -> None:
-        self.batch, self.table, self.rows = batch, table, rows
-        self.lengths = np.count_nonzero(rows, axis=1)
+    def __init__(
+        self, batch: Sequence[Architecture], table: LayerTable, rows: Rows, longest: int
+    ) -> None:
+        self.batch, self.table, self.rows, self.longest = batch, table, rows, longest
         self._encoded: dict[str, Any] = {}
+
+    @classmethod
+    def of(
+        cls, batch: Sequence[Architecture], table: LayerTable, walks: Sequence[Sequence[int]]
+    ) -> Self:
+        """Networks that were walked through the table one by one."""
+        return cls(batch, table, table.rows(walks), max(map(len, walks), default=0))
 
     def encoded(self, name: str) -> Any:  # noqa: ANN401
         if name not in self._encoded:
@@ -255,7 +262,7 @@ class _Networks:
             elif name == "layers":
                 found = self.table.described()[self.rows]
             elif name == "features":
-                found = network_features(self.encoded("layers"), self.lengths)
+                found = network_features(self.encoded("layers"), (self.rows > 0).sum(axis=1))
             else:
                 found = encode(name, self.batch, self.table.task)
             self._encoded[name] = found

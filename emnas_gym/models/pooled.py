@@ -6,7 +6,7 @@ so each is computed once and looked up ever after (`GateTable`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -19,10 +19,12 @@ from emnas_gym.models.base import Array, FittedModel, check_shape
 from emnas_gym.models.ensemble import checked, off_link, unlink
 
 CHUNK = 512  # networks at a time, so that what is looked up stays in the cache
+FEW = 16  # networks for which one look-up for all layers is faster than one for each
 GRID = 2.0**16  # matrices hold multiples of 1 / GRID
 LIMIT = 64.0  # largest value that a matrix is multiplied with
 LARGEST = 32.0  # largest weight
 WIDEST = 512  # most rows of a matrix; GRID² · LIMIT · LARGEST · WIDEST < 2⁵³: sums are exact
+ROUND = 1.5 * 2.0**52 / GRID  # added and taken away: leaves the nearest multiple of 1 / GRID
 DOUBT = (-12.0, 3.0)  # ends of the logarithm of a deviation
 Gates = NDArray[np.float32]  # (R, 2 D): what each of R layers keeps of the sum, what it adds to it
 Rows = NDArray[np.int64]
@@ -30,10 +32,10 @@ Rows = NDArray[np.int64]
 
 def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
     """The nearest multiples of 1 / `GRID` within ± limit."""
-    found: Array = np.multiply(values, GRID, dtype=np.float64)
-    np.rint(found, out=found)
-    found /= GRID
-    return np.clip(found, -limit, limit, out=found)
+    found: Array = np.add(values, ROUND, dtype=np.float64)
+    found -= ROUND
+    np.maximum(found, -limit, out=found)
+    return np.minimum(found, limit, out=found)
 
 
 @dataclass(frozen=True)
@@ -221,10 +223,10 @@ class GateTable:
 
 def _active(hidden: Array) -> Array:
     """What stands between two matrices: relu up to `LIMIT`, on the grid; in place."""
-    hidden *= GRID
-    np.rint(hidden, out=hidden)
-    hidden /= GRID
-    return np.clip(hidden, 0.0, LIMIT, out=hidden)
+    hidden += ROUND
+    hidden -= ROUND
+    np.maximum(hidden, 0.0, out=hidden)
+    return np.minimum(hidden, LIMIT, out=hidden)
 
 
 def _summed(gates: Gates, rows: Rows) -> Gates:
@@ -233,10 +235,18 @@ def _summed(gates: Gates, rows: Rows) -> Gates:
     state = np.zeros((len(rows), width), dtype=np.float32)
     for start in range(0, len(rows), CHUNK):
         part = state[start : start + CHUNK]
-        for layer in gates[rows[start : start + CHUNK].T]:
+        for layer in _layers(gates, rows[start : start + CHUNK]):
             part *= layer[:, :width]
             part += layer[:, width:]
     return state
+
+
+def _layers(gates: Gates, rows: Rows) -> Iterable[Gates]:
+    """Gates of the first layers of all networks, then of the second ones, and so on."""
+    if len(rows) < FEW:
+        return gates[rows.T]
+    buffer = np.empty((len(rows), gates.shape[1]), dtype=np.float32)
+    return (gates.take(place, axis=0, out=buffer, mode="clip") for place in rows.T)
 
 
 def _check_weights(name: str, weight: Array, bias: Array) -> None:
