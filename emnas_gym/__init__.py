@@ -16,6 +16,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import Task
+from emnas_gym.vector_env import EmNASVectorEnv
 from emnas_gym.version import __version__
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Device",
     "Domain",
     "EmNASEnv",
+    "EmNASVectorEnv",
     "Evaluator",
     "Ledger",
     "Measurement",
@@ -50,4 +52,9 @@ REGISTERED: dict[str, dict[str, Any]] = {
 }
 for _id, _kwargs in REGISTERED.items():
     if _id not in gym.registry:
-        gym.register(id=_id, entry_point="emnas_gym.env:EmNASEnv", kwargs=_kwargs)
+        gym.register(
+            id=_id,
+            entry_point="emnas_gym.env:EmNASEnv",
+            vector_entry_point="emnas_gym.vector_env:EmNASVectorEnv",
+            kwargs=_kwargs,
+        )

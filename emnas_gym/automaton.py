@@ -67,12 +67,18 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class _Options:
-    """What may follow a state, and the least that each choice costs until the end."""
+class Options:
+    """What may follow a state, and the least that each choice costs until the end.
 
-    tokens: NDArray[np.int64]  # (n,)
-    least: Costs  # (n, m, 5): costs from here to the end by the best completions, padded with NEVER
-    enough: Costs  # (5,): where this still fits, every token is legal
+    Attributes:
+        tokens: (n,), ascending.
+        least: (n, m, 5), costs from here to the end by the best completions, padded with `NEVER`.
+        enough: (5,); where this still fits, every token is legal.
+    """
+
+    tokens: NDArray[np.int64]
+    least: Costs
+    enough: Costs
 
 
 class Automaton:
@@ -102,7 +108,7 @@ class Automaton:
         self._layers = chain_costs(grammar, task.classes)
         self._explore()
         self._exact: list[list[Costs]] = self._completions()
-        self._options: dict[tuple[int, int, int], _Options] = {}
+        self._options: dict[tuple[int, int, int], Options] = {}
         self._completion_of: dict[tuple[int, int, int], Costs] = {}
         if not self.feasible_lengths:
             raise InfeasibleBudgets(self._why_infeasible())
@@ -243,14 +249,14 @@ class Automaton:
         """A walk at its first token."""
         return Cursor(0, self.base.copy())
 
-    def options(self, state: int, low: int, high: int) -> _Options:
+    def options(self, state: int, low: int, high: int) -> Options:
         """Tokens after which a network can be finished with low to high further tokens."""
         key = (state, low, high)
         if key not in self._options:
             self._options[key] = self._make_options(state, low, high)
         return self._options[key]
 
-    def _make_options(self, state: int, low: int, high: int) -> _Options:
+    def _make_options(self, state: int, low: int, high: int) -> Options:
         row = self.next_state[state]
         tokens = np.flatnonzero(row >= 0)
         targets, inverse = np.unique(row[tokens], return_inverse=True)
@@ -269,7 +275,8 @@ class Automaton:
         kept = fits.any(axis=1)
         best = least[kept, fits[kept].argmax(axis=1)] if kept.any() else no_costs()
         enough = best.max(axis=0, initial=0)
-        return _Options(tokens[kept], least[kept], enough)
+        order = np.flatnonzero(kept)[np.argsort(tokens[kept])]
+        return Options(tokens[order], least[order], enough)
 
     def _completion(self, state: int, low: int, high: int) -> Costs:
         """Pareto-minimal costs of finishing from a state with low to high tokens."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emnas_gym.architecture import Architecture
 from emnas_gym.columns import Columns
 from emnas_gym.columns import Result as Result
@@ -146,6 +149,32 @@ class Evaluator(ABC):
 
     def count_step(self, invalid: bool) -> None:  # noqa: B027
         """Told by an environment of each step, and whether its token was illegal."""
+
+    def count_steps(
+        self, invalid: NDArray[np.bool_], measured: NDArray[np.bool_], ended: NDArray[np.bool_]
+    ) -> NDArray[np.bool_] | None:
+        """Told by a vector environment of one step of all its environments, in their order.
+
+        Args:
+            invalid: (steps,), of each environment that took a step whether its token was illegal.
+            measured: (N,), environments whose network was measured in this step.
+            ended: (N,), environments whose episode has ended.
+
+        Returns:
+            (N,), which of them find it spent once they and those before them have had their turn;
+            None if none does.
+        """
+        if type(self).count_step is not Evaluator.count_step:
+            for flag in invalid.tolist():
+                self.count_step(flag)
+        if type(self).count_episode is not Evaluator.count_episode:
+            for _ in range(int(ended.sum())):
+                self.count_episode()
+        return np.ones(len(ended), dtype=np.bool_) if self.spent else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: it may hold ports and files, and Gymnasium copies what environments are given."""
+        return self
 
     def remarks(self) -> list[str]:
         """What readers of its results should know, such as which devices failed."""
