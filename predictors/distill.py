@@ -131,9 +131,10 @@ def compare(
     task: Task,
     teacher: Predictor,
     student: PooledNetwork,
-    seeds: Sequence[int] = (1, 2, 3),
-    size: int = 500,
-    best: int = 50,
+    *,
+    seeds: Sequence[int],
+    size: int,
+    best: int,
 ) -> Figures:
     """How far a student agrees with its teacher on networks that neither was fitted on by choice.
 

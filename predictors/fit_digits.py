@@ -29,6 +29,7 @@ SPACE = "emnas-382"
 DETAILS = ((), ("sigmoid",))
 STUDENT = PooledRegressor()  # sizes were chosen on a part of the training networks
 LESSONS = Lessons()
+COMPARED: dict[str, Any] = {"seeds": (1, 2, 3), "size": 500, "best": 50}  # `distill.compare`
 NOTE = (
     "Distilled: a small network on sums of layers, fitted on what a slow ensemble (the teacher) "
     "says of networks that nobody trained, and on the measured ones. The teacher was fitted on the "
@@ -89,7 +90,7 @@ def _fit_accuracy(table: Table) -> Surrogate:
         held_out={
             **accuracy_figures(model, table),
             "teacher": {"kind": teacher.kind, **{name: of_teacher[name] for name in kept}},
-            "student_and_teacher": compare(space, DIGITS, teacher, model),
+            "student_and_teacher": compare(space, DIGITS, teacher, model, **COMPARED),
         },
         chosen_by=scores,
         note=NOTE,
