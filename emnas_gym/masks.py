@@ -21,28 +21,23 @@ from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, UNLIMITED,
 
 REMEMBERED = 1 << 16  # masks that a table keeps, and walks that it knows; beyond, it starts anew
 KEY_BITS, GROUP_BITS = 62, 16  # of a group and its ranks in one int64, of the group alone
+HEADED = 2  # the limit on what is kept while activations lie beside it
+COLUMN = (FLASH, MACS, -1, KEPT, PLANNING)  # what uses up the others
 Ints = NDArray[np.int64]
 Spent = tuple[int, int, int, int, int]
 Key = int | tuple[int, ...]
 
 
 def demands(costs: Costs) -> Ints:
-    """What completions ask of each limit: flash, MACs, and the three parts of RAM; (..., 5)."""
+    """What completions ask of each limit, shape (..., 5).
+
+    They ask flash; MACs; room for what is kept beside the largest activations of before; room for
+    what is kept and their own activations; and room to plan memory. A completion fits if each is
+    met by what the limit leaves when what the walk has used up of it is taken away.
+    """
     kept, head = costs[..., KEPT], costs[..., HEAD]
     parts = [costs[..., FLASH], costs[..., MACS], kept, kept + head, costs[..., PLANNING]]
     return np.stack(parts, axis=-1)
-
-
-def used(spent: Costs) -> list[Ints]:
-    """What of each limit is used up, in the order of `demands`: a demand fits into the rest."""
-    kept = spent[..., KEPT]
-    return [
-        spent[..., FLASH],
-        spent[..., MACS],
-        kept + spent[..., HEAD],
-        kept,
-        spent[..., PLANNING],
-    ]
 
 
 @dataclass(frozen=True)
@@ -171,50 +166,53 @@ class MaskTable:
             groups = self._index.take(place)
         if len(self._complete) < len(self._groups):
             self._pack()
-        rows = self._complete.take(groups)
+        rows: Ints = self._complete.take(groups)
         if self._limited:
-            tight = self._find_tight(groups, spent)
+            uses = self._used(spent)
+            tight = np.flatnonzero((uses > self._most.take(groups, axis=1)).any(axis=0))
             if len(tight):
-                rows[tight] = self._tight_rows(groups.take(tight), spent[tight])
+                some, rest = groups.take(tight), self._rest(uses.take(tight, axis=1))
+                rows[tight] = self._tight_rows(some, rest, spent, tight)
         return rows
 
-    def _find_tight(self, groups: Ints, spent: Costs) -> Ints:
-        """Which walks have used more than what lets everything fit."""
-        uses = used(spent)
-        over = uses[self._limited[0]] > self._most[0].take(groups)
-        for i, most in zip(self._limited[1:], self._most[1:], strict=True):
-            over |= uses[i] > most.take(groups)
-        return np.flatnonzero(over)
+    def _used(self, spent: Costs) -> Ints:
+        """What of each limit that is set is used up, (limits, N); see `demands`."""
+        uses = np.empty((len(self._limited), len(spent)), dtype=np.int64)
+        for i, row in zip(self._limited, uses, strict=True):
+            if i == HEADED:
+                np.add(spent[:, KEPT], spent[:, HEAD], out=row)
+            else:
+                row[:] = spent[:, COLUMN[i]]
+        return uses
 
-    def _tight_rows(self, groups: Ints, spent: Costs) -> Ints:
+    def _rest(self, uses: Ints) -> Ints:
+        rest: Ints = np.array(self._limits)[:, None] - uses
+        return rest
+
+    def _tight_rows(self, groups: Ints, rest: Ints, spent: Costs, tight: Ints) -> list[int]:
         """The rows of walks for which not everything fits, by what their ranks are known for."""
-        uses = used(spent)
-        ranks = [
-            self._ranks(d, groups, limit - uses[i])
-            for d, (i, limit) in enumerate(zip(self._limited, self._limits, strict=True))
-        ]
-        keys = self._keys(groups, ranks)
+        keys = self._keys(groups, self._ranks(groups, rest))
         rows = list(map(self._known.get, keys))
         if None in rows:
             for i in [i for i, row in enumerate(rows) if row is None]:
-                rows[i] = self._tight(keys[i], self._groups[groups[i]], spent[i])
-        return np.array(rows, dtype=np.int64)
+                rows[i] = self._tight(keys[i], self._groups[groups[i]], spent[tight[i]])
+        return rows  # type: ignore[return-value]
 
-    def _ranks(self, d: int, groups: Ints, rest: Ints) -> Ints:
-        """How many demands of their groups what is left meets."""
-        ranks: Ints = self._sizes[d].take(groups)
-        short = np.flatnonzero(rest < self._largest[d].take(groups))
-        if len(short):
-            some = groups[short]
-            asked = some * self._span + 1 + np.maximum(rest[short], -1)
-            found = np.searchsorted(self._ranked[d], asked, side="right")
-            ranks[short] = found - self._starts[d].take(some)
+    def _ranks(self, groups: Ints, rest: Ints) -> Ints:
+        """How many demands of their groups what is left meets, (limits, n)."""
+        ranks: Ints = self._sizes.take(groups, axis=1)
+        short = np.flatnonzero(rest < self._largest.take(groups, axis=1))
+        asked = np.maximum(rest, -1)
+        asked += self._first.take(groups, axis=1)
+        found = np.searchsorted(self._ranked, asked.reshape(-1)[short], side="right")
+        found -= self._starts.take(groups, axis=1).reshape(-1)[short]
+        ranks.reshape(-1)[short] = found
         return ranks
 
-    def _keys(self, groups: Ints, ranks: list[Ints]) -> list[Any]:
+    def _keys(self, groups: Ints, ranks: Ints) -> list[Any]:
         """One key for each group and ranks: whole numbers, tuples where these are too large."""
         if self._wide:
-            return list(zip(groups.tolist(), *(column.tolist() for column in ranks), strict=True))
+            return list(zip(groups.tolist(), *ranks.tolist(), strict=True))
         keys = groups.copy()
         for column in ranks:
             keys <<= self._bits
@@ -289,22 +287,23 @@ class MaskTable:
         return number
 
     def _pack(self) -> None:
-        """Puts what groups know into arrays for many walks."""
-        self._complete = np.array([group.row for group in self._groups], dtype=np.int64)
-        self._most: list[Ints] = []
-        self._ranked: list[Ints] = []
-        self._starts: list[Ints] = []
-        self._sizes: list[Ints] = []
-        self._largest: list[Ints] = []
-        for d in range(len(self._limited)):
-            columns = [np.array(group.ranked[d], dtype=np.int64) for group in self._groups]
-            sizes = [len(column) for column in columns]
-            starts = [i * self._span + 1 + column for i, column in enumerate(columns)]
-            self._most.append(np.array([group.most[d] for group in self._groups], dtype=np.int64))
-            self._ranked.append(np.concatenate(starts))
-            self._starts.append(np.cumsum([0, *sizes[:-1]]))
-            self._sizes.append(np.array(sizes, dtype=np.int64))
-            self._largest.append(np.array([column.max(initial=0) for column in columns]))
+        """Puts what groups know into arrays for many walks: (limits, groups) each."""
+        groups, span = self._groups, self._span
+        self._complete = np.array([group.row for group in groups], dtype=np.int64)
+        self._most = np.array([group.most for group in groups], dtype=np.int64).T.copy()
+        sizes = [[len(group.ranked[d]) for group in groups] for d in range(len(self._limited))]
+        self._sizes = np.array(sizes, dtype=np.int64)
+        starts = np.cumsum([0, *self._sizes.ravel()[:-1]])
+        self._starts = starts.reshape(self._sizes.shape) if self._limited else self._sizes
+        largest = [[max(g.ranked[d], default=0) for g in groups] for d in range(len(sizes))]
+        self._largest = np.array(largest, dtype=np.int64)
+        first = 1 + span * np.arange(self._sizes.size)  # so that demands ascend over all groups
+        self._first = first.reshape(self._sizes.shape)
+        places = zip(
+            first.tolist(), (g.ranked[d] for d in range(len(sizes)) for g in groups), strict=True
+        )
+        ranked = [start + np.array(demands, dtype=np.int64) for start, demands in places]
+        self._ranked = np.concatenate(ranked) if ranked else first
 
 
 @lru_cache(maxsize=32)
