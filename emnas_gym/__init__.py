@@ -16,6 +16,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import Task
+from emnas_gym.vector_env import EmNASVectorEnv
 from emnas_gym.version import __version__
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Device",
     "Domain",
     "EmNASEnv",
+    "EmNASVectorEnv",
     "Evaluator",
     "Ledger",
     "Measurement",
@@ -49,8 +51,14 @@ REGISTERED: dict[str, dict[str, Any]] = {
     },
     "EmNASTable-v0": {"table": "bench"},
 }
-_CLASSES = {"EmNASTable-v0": "emnas_gym.table_env:EmNASTableEnv"}
+_CLASSES = {  # single and vector; all other ids have the first ones
+    "": ("emnas_gym.env:EmNASEnv", "emnas_gym.vector_env:EmNASVectorEnv"),
+    "EmNASTable-v0": (
+        "emnas_gym.table_env:EmNASTableEnv",
+        "emnas_gym.vector_table_env:EmNASVectorTableEnv",
+    ),
+}
 for _id, _kwargs in REGISTERED.items():
     if _id not in gym.registry:
-        _class = _CLASSES.get(_id, "emnas_gym.env:EmNASEnv")
-        gym.register(id=_id, entry_point=_class, kwargs=_kwargs)
+        _single, _vector = _CLASSES.get(_id, _CLASSES[""])
+        gym.register(id=_id, entry_point=_single, vector_entry_point=_vector, kwargs=_kwargs)

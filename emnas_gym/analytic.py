@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from emnas_gym import costs
+import numpy as np
+
 from emnas_gym.architecture import Architecture
+from emnas_gym.chain_costs import chain_costs
+from emnas_gym.columns import Columns
+from emnas_gym.cost_vectors import FLASH, HEAD, MACS, ram_of
 from emnas_gym.devices import Device
 from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.layer_automaton import LayerAutomaton
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.tasks import Task
+from emnas_gym.walks import Walks
 
 _COSTS = frozenset({"macs", "params", "flash_bytes", "ram_bytes", "arena_head_bytes"})
 
@@ -40,21 +46,43 @@ class AnalyticEvaluator(Evaluator):
         slope = self.device.latency_b_ms_per_mac
         return None if slope is None else (self.device.latency_a_ms or 0.0) + slope * macs
 
+    def columns(self, walks: Walks) -> Columns:
+        """Costs that the walks have added up already, and the device's line."""
+        automaton = walks.automaton
+        if walks.task != self.task or not isinstance(automaton, LayerAutomaton):
+            return super().columns(walks)
+        spent = walks.spent
+        params = automaton.params[walks.states, walks.tokens].sum(axis=1)  # [−1, 0] is 0
+        known = {
+            "macs": spent[:, MACS].astype(np.float64),
+            "params": params.astype(np.float64),
+            "flash_bytes": spent[:, FLASH].astype(np.float64),
+            "arena_head_bytes": spent[:, HEAD].astype(np.float64),
+            "ram_bytes": ram_of(spent).astype(np.float64),
+        }
+        slope, power = self.device.latency_b_ms_per_mac, self.device.active_power_mw
+        if slope is not None:
+            known["latency_ms"] = (self.device.latency_a_ms or 0.0) + slope * known["macs"]
+            if power is not None:
+                known["energy_mj"] = power * known["latency_ms"] / 1000.0
+        return Columns(known, dict.fromkeys(known, "analytic"))
+
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         return [self._measure(architecture) for architecture in batch]
 
     def _measure(self, architecture: Architecture) -> Measurement:
-        graph = architecture.graph(self.task)
-        macs = costs.macs(graph)
+        layers = chain_costs(architecture.space, self.task.classes)
+        spent, params = layers.network(self.task, architecture.tokens)
+        macs = int(spent[MACS])
         latency = self.latency_ms(macs)
         power = self.device.active_power_mw
         return Measurement.of(
             "analytic",
             macs=macs,
-            params=costs.params(graph),
-            flash_bytes=costs.flash_bytes(graph),
-            arena_head_bytes=costs.arena_head_bytes(graph),
-            ram_bytes=costs.ram_bytes(graph),
+            params=params,
+            flash_bytes=int(spent[FLASH]),
+            arena_head_bytes=int(spent[HEAD]),
+            ram_bytes=int(ram_of(spent)),
             latency_ms=latency,
             energy_mj=None if latency is None or power is None else power * latency / 1000.0,
         )

@@ -32,7 +32,7 @@ from emnas_gym.cost_vectors import (
     pareto_minimal,
     ram_of,
 )
-from emnas_gym.errors import IllegalAction, InfeasibleBudgets
+from emnas_gym.errors import IllegalAction, InfeasibleBudgets, InvalidArchitecture
 from emnas_gym.graph import Shape
 from emnas_gym.tasks import Task
 from emnas_gym.token_space import TokenSpace
@@ -61,12 +61,18 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class _Options:
-    """What may follow a state, and the least that each choice costs until the end."""
+class Options:
+    """What may follow a state, and the least that each choice costs until the end.
 
-    tokens: NDArray[np.int64]  # (n,)
-    least: Costs  # (n, m, 5): costs from here to the end by the best completions, padded with NEVER
-    enough: Costs  # (5,): where this still fits, every token is legal
+    Attributes:
+        tokens: (n,), ascending.
+        least: (n, m, 5), costs from here to the end by the best completions, padded with `NEVER`.
+        enough: (5,); where this still fits, every token is legal.
+    """
+
+    tokens: NDArray[np.int64]
+    least: Costs
+    enough: Costs
 
 
 class Automaton(ABC):
@@ -106,7 +112,7 @@ class Automaton(ABC):
         self.limits = Limits.of(budgets)
         self._explore()
         self._exact: list[list[Costs]] = self._completions()
-        self._options: dict[tuple[int, int, int], _Options] = {}
+        self._options: dict[tuple[int, int, int], Options] = {}
         self._completion_of: dict[tuple[int, int, int], Costs] = {}
         if not self.feasible_lengths:
             raise InfeasibleBudgets(self._why_infeasible())
@@ -166,14 +172,14 @@ class Automaton(ABC):
         """A walk at its first token."""
         return Cursor(0, self.base.copy())
 
-    def options(self, state: int, low: int, high: int) -> _Options:
+    def options(self, state: int, low: int, high: int) -> Options:
         """Tokens after which a network can be finished with low to high further tokens."""
         key = (state, low, high)
         if key not in self._options:
             self._options[key] = self._make_options(state, low, high)
         return self._options[key]
 
-    def _make_options(self, state: int, low: int, high: int) -> _Options:
+    def _make_options(self, state: int, low: int, high: int) -> Options:
         row = self.next_state[state]
         tokens = np.flatnonzero(row >= 0)
         targets, inverse = np.unique(row[tokens], return_inverse=True)
@@ -192,7 +198,8 @@ class Automaton(ABC):
         kept = fits.any(axis=1)
         best = least[kept, fits[kept].argmax(axis=1)] if kept.any() else no_costs()
         enough = best.max(axis=0, initial=0)
-        return _Options(tokens[kept], least[kept], enough)
+        order = np.flatnonzero(kept)[np.argsort(tokens[kept])]
+        return Options(tokens[order], least[order], enough)
 
     def _completion(self, state: int, low: int, high: int) -> Costs:
         """Pareto-minimal costs of finishing from a state with low to high tokens."""
@@ -245,16 +252,32 @@ class Automaton(ABC):
         """Whether a finished sequence keeps rules and lengths, builds, and fits the budgets."""
         if not self.min_layers <= len(tokens) <= self.max_layers:
             return False
-        state, spent = 0, self.base
+        try:
+            _, spent = self.walk(tokens)
+        except InvalidArchitecture:
+            return False
+        return bool(self.limits.allow(spent))
+
+    def walk(self, tokens: Sequence[int]) -> tuple[list[int], Costs]:
+        """The state in which each token of a finished sequence is placed, and its total costs.
+
+        Raises:
+            InvalidArchitecture: If it does not end with its last token, or leaves the tables.
+        """
+        state, states, spent = 0, [], self.base
         for token in tokens:
-            if state < 0:
-                return False
-            target = int(self.next_state[state, token])
+            states.append(state)
+            target = -2 if state < 0 else int(self.next_state[state, token])
             if target == -2:
-                return False
+                raise InvalidArchitecture(
+                    f"{list(tokens)}: {self.grammar.name} on {self.task.name} has no token {token} "
+                    f"at position {len(states) - 1} within these budgets"
+                )
             spent = join_costs(spent, self.price[state, token])
             state = target
-        return state == -1 and bool(self.limits.allow(spent))
+        if state != -1:
+            raise InvalidArchitecture(f"{list(tokens)}: the output layer is missing")
+        return states, spent
 
     def least_costs(self) -> dict[str, int]:
         """The least flash, RAM and MACs that any network needs, each for itself."""

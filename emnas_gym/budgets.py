@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.columns import Columns
 from emnas_gym.errors import InfeasibleBudgets, UnknownName
 from emnas_gym.measurement import Measurement
 
@@ -64,11 +69,24 @@ class Budgets:
     def broken(self, measurement: Measurement) -> dict[str, tuple[float, float]]:
         """The limits that a measurement breaks: name → (value, limit)."""
         broken = {}
-        for name, limit in asdict(self).items():
+        for name, limit in self.limits:
             value = getattr(measurement, name)
-            if limit is not None and value is not None and value > limit:
+            if value is not None and value > limit:
                 broken[name] = (value, limit)
         return broken
+
+    def any_broken(self, columns: Columns) -> NDArray[np.bool_]:
+        """Which networks break a limit, shape (N,)."""
+        broken = np.zeros(len(columns), dtype=np.bool_)
+        for name, limit in self.limits:
+            if name in columns.values:
+                broken |= columns.values[name] > limit  # no limit is broken by NaN, the unknown
+        return broken
+
+    @cached_property
+    def limits(self) -> tuple[tuple[str, float], ...]:
+        """Names and values of the limits that are set."""
+        return tuple(self.to_json().items())
 
     def to_json(self) -> dict[str, float]:
         """The limits that are set."""

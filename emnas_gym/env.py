@@ -11,30 +11,25 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from emnas_gym import encodings
-from emnas_gym.architecture import Architecture
-from emnas_gym.automaton import Cursor
 from emnas_gym.budgets import Budgets
-from emnas_gym.cost_vectors import FLASH, MACS, ram_of
+from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING
 from emnas_gym.devices import Device
-from emnas_gym.errors import BudgetSpent, EvaluationError, IllegalAction, UnknownName
+from emnas_gym.errors import BudgetSpent, EvaluationError, IllegalAction
 from emnas_gym.evaluator import Evaluator
-from emnas_gym.measurement import Measurement
+from emnas_gym.masks import mask_table
+from emnas_gym.measurement import FIELDS, WHOLE, Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.registry import Spec, make_evaluator
 from emnas_gym.rewards import Reward
 from emnas_gym.tasks import Task
 from emnas_gym.token_space import TokenSpace
+from emnas_gym.views import OBSERVATIONS as OBSERVATIONS
+from emnas_gym.views import ON_INVALID, PATIENCE, PENALTY, Observation, View, known
+from emnas_gym.walker import Walker
 
 if TYPE_CHECKING:
     from emnas_gym.rendering import HumanView, Scene
 
-OBSERVATIONS = ("tokens", "ids", "onehot", "layers")
-ON_INVALID = ("resample", "end", "penalise")
-PENALTY = 0.05  # share of the reward's range that `penalise` takes for an illegal token
-PATIENCE = 4  # `penalise` truncates after so many times the largest number of layers
-
-Observation = NDArray[Any]
 Info = dict[str, Any]
 
 
@@ -112,40 +107,25 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         autoreset_mode: str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        _known("observation", observation, OBSERVATIONS)
-        _known("on_invalid", on_invalid, ON_INVALID)
+        known("observation", observation, OBSERVATIONS)
+        known("on_invalid", on_invalid, ON_INVALID)
         if render_mode is not None:
-            _known("render_mode", render_mode, tuple(self.metadata["render_modes"]))
+            known("render_mode", render_mode, tuple(self.metadata["render_modes"]))
         self.problem = Problem.make(space, task, device, budgets, reward, min_layers, max_layers)
         self.evaluator = make_evaluator(evaluator, self.problem)
         self._owns_evaluator = not isinstance(evaluator, Evaluator)
         self.observation, self.on_invalid, self.render_mode = observation, on_invalid, render_mode
         self.autoreset_mode = autoreset_mode
-        self._table = self.problem.automaton
-        self._cursor: Cursor | None = None
-        self._over = True
+        self._walk = Walker(mask_table(self.problem.automaton))
+        self._started, self._over = False, True
         self._steps = 0
         self._finished: tuple[Measurement, float] | None = None
         self._rewards: list[float] = []
-        self._view: HumanView | None = None
-        self._make_spaces()
-
-    def _make_spaces(self) -> None:
-        size, length = self.problem.space.num_tokens + 1, self.problem.max_layers
-        self.action_space = spaces.Discrete(size)
-        self._details = encodings.detail_table(self.problem.space)
-        largest = self._details.max(axis=0)
-        self._details /= np.where(largest > 0, largest, 1)
-        self.observation_space: spaces.Space[Any]
-        if self.observation == "tokens":
-            self.observation_space = spaces.MultiDiscrete([size] * length)
-        elif self.observation == "ids":
-            self.observation_space = spaces.Box(0, size - 1, (length,), np.int64)
-        else:
-            width = size if self.observation == "onehot" else self._details.shape[1]
-            self.observation_space = spaces.Box(0.0, 1.0, (length * width,), np.float32)
-        objectives = len(self.problem.reward.objectives)
-        self.reward_space = spaces.Box(-np.inf, np.inf, (objectives,), np.float32)
+        self._window: HumanView | None = None
+        self._view = View(self.problem, observation)
+        self.action_space: spaces.Discrete = self._view.action_space
+        self.observation_space: spaces.Space[Any] = self._view.observation_space
+        self.reward_space = self._view.reward_space
 
     # ------------------------------------------------------------------------------- episode
 
@@ -159,11 +139,11 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
             options: None are known.
         """
         super().reset(seed=seed)
-        self._cursor = self._table.start()
-        self._over, self._steps, self._finished = False, 0, None
+        self._walk.restart()
+        self._started, self._over, self._steps, self._finished = True, False, 0, None
         if self.render_mode == "human":
             self.render()
-        return self._observe(), {"action_mask": self.action_masks()}
+        return self._view.of(self._walk.tokens), {"action_mask": self.action_masks()}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, Info]:
         """Places a token.
@@ -174,11 +154,11 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         Raises:
             IllegalAction: If the action lies outside the action space, or the episode is over.
         """
-        if self._cursor is None or self._over:
+        if self._over:
             raise IllegalAction("the episode is over: call reset() before the next step")
         token = self._token(action)
-        legal = self._table.legal(self._cursor)
-        invalid = not (legal == token).any()
+        walk = self._walk
+        invalid = not walk.allows(token)
         self._steps += 1
         self.evaluator.count_step(invalid)
         if invalid and self.on_invalid == "end":
@@ -186,11 +166,12 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         if invalid and self.on_invalid == "penalise":
             return self._penalise(token)
         if invalid:
+            legal = walk.legal()
             token = int(legal[self.np_random.integers(len(legal))])
-        self._table.step(self._cursor, token)
-        self._over = self._cursor.done  # stays so if the evaluator raises
+        walk.place(token)
+        self._over = walk.done  # stays so if the evaluator raises
         info = _token_info(token, invalid)
-        if not self._cursor.done:
+        if not walk.done:
             return self._answer(0.0, False, self._out_of_patience(), info)
         reward, terminated, truncated, measured = self._measure()
         return self._answer(reward, terminated, truncated, measured | info)
@@ -230,16 +211,14 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         info["action_mask"] = self.action_masks()
         if self.render_mode == "human":
             self.render()
-        return self._observe(), float(reward), terminated, truncated, info
+        return self._view.of(self._walk.tokens), float(reward), terminated, truncated, info
 
     def _measure(self) -> tuple[float, bool, bool, Info]:
         """Reward, terminated, truncated and infos of the finished network."""
-        assert self._cursor is not None
-        architecture = Architecture(self.problem.space, tuple(self._cursor.tokens))
-        tokens = encodings.padded(architecture.tokens, self.problem.max_layers).astype(np.int16)
-        info: Info = {"architecture": tokens}
+        walks = self._walk.walks()
+        info: Info = {"architecture": walks.tokens[0].copy()}
         try:
-            result = self.evaluator.evaluate([architecture])[0]
+            result = self.evaluator.columns(walks).results()[0]
         except BudgetSpent:
             return 0.0, False, True, info
         if isinstance(result, EvaluationError):
@@ -256,24 +235,15 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
 
     def action_masks(self) -> NDArray[np.int8]:
         """Legal actions as ones, shape (K + 1,); a fresh array at every call."""
-        if self._cursor is None or self._over:
-            mask = np.zeros(self.problem.space.num_tokens + 1, dtype=np.int8)
+        if self._over:
+            mask = np.zeros(self._view.size, dtype=np.int8)
             mask[0] = 1
             return mask
-        return self._table.mask(self._cursor)
-
-    def _observe(self) -> Observation:
-        tokens = self._cursor.tokens if self._cursor is not None else []
-        length = self.problem.max_layers
-        if self.observation in ("tokens", "ids"):
-            return encodings.padded(tokens, length)
-        if self.observation == "onehot":
-            return encodings.onehot(self.problem.space, tokens, length).ravel()
-        return self._details[encodings.padded(tokens, length)].ravel()
+        return self._walk.mask()
 
     def render(self) -> Any:  # noqa: ANN401
         """The network so far: text, pixels (height, width, 3), or a window."""
-        if self.render_mode is None or self._cursor is None:
+        if self.render_mode is None or not self._started:
             return None
         from emnas_gym.rendering import HumanView, render_ansi, render_rgb
 
@@ -282,37 +252,31 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
             return render_ansi(scene)
         if self.render_mode == "rgb_array":
             return render_rgb(scene)
-        self._view = self._view or HumanView()
-        self._view.show(scene)
+        self._window = self._window or HumanView()
+        self._window.show(scene)
         return None
 
     def _scene(self) -> Scene:
         from emnas_gym.rendering import make_scene
 
-        assert self._cursor is not None
         measurement, reward = self._finished or (None, None)
-        tokens = tuple(self._cursor.tokens)
+        tokens = tuple(self._walk.tokens[: self._walk.placed].tolist())
         return make_scene(self.problem, tokens, measurement, reward, tuple(self._rewards))
 
     @property
     def spent(self) -> dict[str, int]:
         """Flash, MACs and RAM of the layers placed so far."""
-        costs = self._table.base if self._cursor is None else self._cursor.spent
-        ram = int(ram_of(costs))
-        return {"flash_bytes": int(costs[FLASH]), "macs": int(costs[MACS]), "ram_bytes": ram}
+        costs = self._walk.spent
+        ram = max(costs[KEPT] + costs[HEAD], costs[PLANNING])
+        return {"flash_bytes": costs[FLASH], "macs": costs[MACS], "ram_bytes": ram}
 
     def close(self) -> None:
         """Closes the window and the evaluator."""
-        if self._view is not None:
-            self._view.close()
-            self._view = None
+        if self._window is not None:
+            self._window.close()
+            self._window = None
         if self._owns_evaluator:
             self.evaluator.close()
-
-
-def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise UnknownName(kind, name, known)
 
 
 def _token_info(token: int, invalid: bool) -> Info:
@@ -321,5 +285,5 @@ def _token_info(token: int, invalid: bool) -> Info:
 
 def _numbers(measurement: Measurement) -> dict[str, float]:
     """The known fields as a plain dictionary of numbers, the form that vector environments keep."""
-    data = measurement.to_json()
-    return {k: v for k, v in data.items() if k not in ("provenance", "seconds", "feasible")}
+    known = {k: v for k in FIELDS if (v := getattr(measurement, k)) is not None}
+    return {k: int(v) if k in WHOLE else float(v) for k, v in known.items()}

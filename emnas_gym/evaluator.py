@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emnas_gym.architecture import Architecture
+from emnas_gym.columns import Columns
+from emnas_gym.columns import Result as Result
 from emnas_gym.errors import DomainError, EvaluationError, EvaluationStopped
 from emnas_gym.measurement import FIELDS, Measurement, merge
 
 if TYPE_CHECKING:
     from emnas_gym.problem import Problem
-
-Result = Measurement | EvaluationError
+    from emnas_gym.walks import Walks
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class Domain:
 class Evaluator(ABC):
     """Turns architectures into measurements; a subclass overrides `_evaluate`.
 
+    One that can answer a batch by array operations overrides `columns` too, with equal numbers.
+    Where a subclass changes how architectures are measured, `columns` follows by itself.
+
     Attributes:
         provides: The fields of a measurement that it fills.
         repeatable: Whether two evaluations of one architecture are equal.
@@ -65,6 +73,12 @@ class Evaluator(ABC):
     provides: frozenset[str] = frozenset()
     repeatable: bool = True
     domain: Domain = Domain()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401
+        """Lets `columns` go through what a class measures anew, unless it has its own."""
+        super().__init_subclass__(**keywords)
+        if vars(cls).keys() & {"evaluate", "_evaluate"} and "columns" not in vars(cls):
+            cls.columns = Evaluator.columns  # type: ignore[method-assign]
 
     @classmethod
     def for_problem(cls, problem: Problem) -> Self:
@@ -105,6 +119,21 @@ class Evaluator(ABC):
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         """Measures a batch that is not empty."""
 
+    def columns(self, walks: Walks) -> Columns:
+        """Measures finished walks; what environments ask.
+
+        Args:
+            walks: Finished networks.
+
+        Returns:
+            The numbers that `evaluate` gives, as columns; one that overrides this turns what is no
+            finite number into an error (`Columns.checked`).
+
+        Raises:
+            EvaluationStopped: If it cannot go on; it holds what was measured until then.
+        """
+        return Columns.of(self.evaluate(walks.architectures()))
+
     @property
     def rests_on(self) -> dict[str, Any]:
         """What its answers rest on besides code, as plain data: fingerprints of what was fitted.
@@ -118,11 +147,42 @@ class Evaluator(ABC):
         """Whether it will measure nothing more; only a ledger ever is."""
         return False
 
+    @property
+    def remaining(self) -> int | None:
+        """How many networks it will still measure; None where nothing limits it."""
+        return None
+
     def count_episode(self) -> None:  # noqa: B027
         """Told by an environment that an episode has ended; only a ledger counts."""
 
     def count_step(self, invalid: bool) -> None:  # noqa: B027
         """Told by an environment of each step, and whether its token was illegal."""
+
+    def count_steps(
+        self, invalid: NDArray[np.bool_], measured: NDArray[np.bool_], ended: NDArray[np.bool_]
+    ) -> NDArray[np.bool_] | None:
+        """Told by a vector environment of one step of all its environments, in their order.
+
+        Args:
+            invalid: (steps,), of each environment that took a step whether its token was illegal.
+            measured: (N,), environments whose network was measured in this step.
+            ended: (N,), environments whose episode has ended.
+
+        Returns:
+            (N,), which of them find it spent once they and those before them have had their turn;
+            None if none does.
+        """
+        if type(self).count_step is not Evaluator.count_step:
+            for flag in invalid.tolist():
+                self.count_step(flag)
+        if type(self).count_episode is not Evaluator.count_episode:
+            for _ in range(int(ended.sum())):
+                self.count_episode()
+        return np.ones(len(ended), dtype=np.bool_) if self.spent else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: it may hold ports and files, and Gymnasium copies what environments are given."""
+        return self
 
     def remarks(self) -> list[str]:
         """What readers of its results should know, such as which devices failed."""
@@ -145,18 +205,19 @@ class EvaluatorStack(Evaluator):
         self.repeatable = all(part.repeatable for part in parts)
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
-        columns: list[list[Result | None]] = []
-        stopped: EvaluationStopped | None = None
-        for part in self.parts:
+        return _joined([partial(part.evaluate, batch) for part in self.parts])
+
+    def columns(self, walks: Walks) -> Columns:
+        """Measures finished walks, each part all of them."""
+        found: list[Columns] = []
+        for i, part in enumerate(self.parts):
             try:
-                columns.append([*part.evaluate(batch)])
-            except EvaluationStopped as error:
-                stopped = stopped or error
-                columns.append(error.results)
-        rows = [_merge_row(row) for row in zip(*columns, strict=True)]
-        if stopped is not None:
-            raise EvaluationStopped(stopped.message, rows) from stopped
-        return [row for row in rows if row is not None]
+                found.append(part.columns(walks))
+            except EvaluationStopped as stopped:
+                known = [partial(columns.results) for columns in found]
+                rest = [partial(_results, other, walks) for other in self.parts[i + 1 :]]
+                _joined([*known, partial(_raise, stopped), *rest])
+        return reduce(Columns.merged, found)
 
     @property
     def rests_on(self) -> dict[str, Any]:
@@ -171,6 +232,30 @@ class EvaluatorStack(Evaluator):
         """Closes every part."""
         for part in self.parts:
             part.close()
+
+
+def _results(part: Evaluator, walks: Walks) -> list[Result]:
+    return part.columns(walks).results()
+
+
+def _raise(error: EvaluationStopped) -> list[Result]:
+    raise error
+
+
+def _joined(parts: Sequence[Callable[[], list[Result]]]) -> list[Result]:
+    """What all parts know of each network; every part is asked, even after one that stops."""
+    columns: list[list[Result | None]] = []
+    stopped: EvaluationStopped | None = None
+    for ask in parts:
+        try:
+            columns.append([*ask()])
+        except EvaluationStopped as error:
+            stopped = stopped or error
+            columns.append(error.results)
+    rows = [_merge_row(row) for row in zip(*columns, strict=True)]
+    if stopped is not None:
+        raise EvaluationStopped(stopped.message, rows) from stopped
+    return [row for row in rows if row is not None]
 
 
 def _merge_row(row: tuple[Result | None, ...]) -> Result | None:

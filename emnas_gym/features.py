@@ -127,6 +127,17 @@ class LayerTable:
             rows.append(row)
         return rows
 
+    def row(self, shape: Shape, token: int) -> int:
+        """Row of one layer on the shape that it reads.
+
+        Raises:
+            ShapeError: If it does not fit the shape.
+        """
+        if shape not in self._shapes:
+            self._shapes.append(shape)
+        state = self._shapes.index(shape)
+        return (self._moves.get((state, token)) or self._meet(state, token))[0]
+
     def _meet(self, state: int, token: int) -> tuple[int, int]:
         shape, row = describe(self.space.spec(token), self._shapes[state], self.task.classes)
         if shape not in self._shapes:
@@ -138,12 +149,21 @@ class LayerTable:
 
     def gather(self, walks: Sequence[Sequence[int]]) -> tuple[Array, NDArray[np.int64]]:
         """Layers of networks, shape (N, longest of the space, features), and lengths (N,)."""
-        if len(self._table) < len(self._rows):
-            self._table = np.array(self._rows)
+        lengths = np.array([len(walk) for walk in walks], dtype=np.int64)
+        return self.described()[self.rows(walks)], lengths
+
+    def rows(self, walks: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """Walks as one array, shape (N, longest of the space), 0 after the end."""
         index = np.zeros((len(walks), self.space.max_layers), dtype=np.int64)
         for i, walk in enumerate(walks):
             index[i, : len(walk)] = walk
-        return self._table[index], np.array([len(walk) for walk in walks], dtype=np.int64)
+        return index
+
+    def described(self) -> Array:
+        """All layers met so far, shape (R, features); row 0 is no layer."""
+        if len(self._table) < len(self._rows):
+            self._table = np.array(self._rows)
+        return self._table
 
 
 @lru_cache(maxsize=32)

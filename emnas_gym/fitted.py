@@ -10,7 +10,7 @@ fitted for it raises instead of guessing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,21 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
+from emnas_gym.columns import Columns
 from emnas_gym.errors import DomainError, EvaluationError, ShapeError, SurrogateFileError
 from emnas_gym.evaluator import Domain, Evaluator, Result
-from emnas_gym.features import layer_table, network_features
+from emnas_gym.features import LayerTable, layer_table, network_features
 from emnas_gym.graph import Shape
-from emnas_gym.measurement import FIELDS, Measurement
+from emnas_gym.measurement import WHOLE, Measurement
 from emnas_gym.models.additive import AdditiveCosts
 from emnas_gym.models.inputs import encode
 from emnas_gym.models.mixture import JOIN
+from emnas_gym.models.pooled import Gates, GateTable, PooledNetwork, Rows
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import Surrogate, read_surrogate
 from emnas_gym.tasks import Task
+from emnas_gym.walk_rows import walk_rows
+from emnas_gym.walks import Walks
 
 DECIMALS = 9  # sums over a batch differ in the last bits with its size; rounded they do not
 FEASIBLE = 0.5  # least probability of running at which a network counts as feasible
-WHOLE = frozenset(FIELDS) - {"accuracy", "latency_ms", "energy_mj"}  # fields of whole numbers
+LOOKED_UP = frozenset({"layers", "features"})  # encodings that tables of layers give
 Array = NDArray[np.float64]
 
 
@@ -60,6 +64,11 @@ class FittedEvaluator(Evaluator):
         self.domain = Domain(first.space_fingerprint, first.task, device, lengths)
         self.provides = frozenset(part.field for part in self.parts) - {"feasible"}
         self._layer_costs: dict[tuple[str, Shape, int], tuple[Shape, float]] = {}
+        self._gates = {
+            part.field: GateTable(part.model)
+            for part in self.parts
+            if isinstance(part.model, PooledNetwork)
+        }
 
     def checked_for(self, problem: Problem) -> Self:
         """Itself, if it was fitted for a problem.
@@ -105,7 +114,10 @@ class FittedEvaluator(Evaluator):
         """
         self._check(batch)
         part = self.parts[0] if field is None else self._part(field)
-        return _predict(part, _Networks(batch, self.task))
+        table = layer_table(batch[0].space, self.task)
+        walks = [table.walk(a.canonical) for a in batch]
+        mean, spread = self._predict(part, _Networks.of(batch, table, walks))
+        return mean.round(DECIMALS), spread.round(DECIMALS)
 
     def _part(self, field: str) -> Surrogate:
         for part in self.parts:
@@ -129,6 +141,33 @@ class FittedEvaluator(Evaluator):
                     f"surrogate was fitted; {what_to_do(first.space, self.task.name)}"
                 )
 
+    def columns(self, walks: Walks) -> Columns:
+        """Measures finished walks; by look-ups alone where all parts read nothing but layers."""
+        if not self._looked_up(walks):
+            return super().columns(walks)
+        found, longest = walk_rows(walks.automaton), int(walks.lengths.max())
+        networks = _Networks((), found.table, found.of(walks), longest)
+        values = {part.field: self._column(part, networks) for part in self.parts}
+        feasible = values.pop("feasible", None)
+        columns = Columns(
+            values,
+            dict.fromkeys(values, "predicted"),
+            None if feasible is None else feasible.astype(np.bool_),
+        )
+        return columns.checked(type(self).__name__)
+
+    def _looked_up(self, walks: Walks) -> bool:
+        """Whether tables answer: else the slow way answers, or says what is wrong."""
+        assert self.domain.lengths is not None
+        low, high = self.domain.lengths
+        return (
+            all(set(part.encoding.split(JOIN)) <= LOOKED_UP for part in self.parts)
+            and walks.space.fingerprint == self.parts[0].space_fingerprint
+            and walks.task == self.task
+            and len(walks) > 0
+            and bool(low <= walks.lengths.min() and walks.lengths.max() <= high)
+        )
+
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         self._check(batch)
         table = layer_table(batch[0].space, self.task)
@@ -141,27 +180,44 @@ class FittedEvaluator(Evaluator):
             except ShapeError as error:
                 results[i] = EvaluationError(f"{architecture!r} cannot be built: {error}")
         if walks:
-            networks = _Networks([batch[i] for i in walks], self.task, list(walks.values()))
+            built = batch if len(walks) == len(batch) else [batch[i] for i in walks]
+            networks = _Networks.of(built, table, list(walks.values()))
             for i, measurement in zip(walks, self._measure(networks), strict=True):
                 results[i] = measurement
         return results
 
     def _measure(self, networks: _Networks) -> list[Measurement]:
-        columns = {part.field: self._column(part, networks) for part in self.parts}
+        columns = {
+            part.field: _plain(part.field, self._column(part, networks)) for part in self.parts
+        }
         rows = zip(*columns.values(), strict=True)
         return [Measurement.of("predicted", **dict(zip(columns, row, strict=True))) for row in rows]
 
-    def _column(self, part: Surrogate, networks: _Networks) -> Iterable[float | bool]:
+    def _column(self, part: Surrogate, networks: _Networks) -> Array:
+        """One field of all networks, shape (N,); 0 and 1 for what is feasible."""
         if isinstance(part.model, AdditiveCosts):
-            return [self._summed(part, part.model, a) for a in networks.batch]
-        mean = _predict(part, networks)[0]
+            return np.array([self._summed(part, part.model, a) for a in networks.batch])
+        mean = self._mean(part, networks).round(DECIMALS)
         if part.field == "feasible":
-            said: list[bool] = (mean >= FEASIBLE).tolist()
-            return said
-        predicted: list[float] = mean.tolist()
-        if part.field in WHOLE:
-            return [round(value) if math.isfinite(value) else value for value in predicted]
-        return predicted
+            return (mean >= FEASIBLE).astype(np.float64)
+        return np.rint(mean) if part.field in WHOLE else mean
+
+    def _mean(self, part: Surrogate, networks: _Networks) -> Array:
+        if part.field in self._gates and isinstance(part.model, PooledNetwork):
+            return part.model.means(*self._pooled(part, networks))
+        return self._predict(part, networks)[0]
+
+    def _predict(self, part: Surrogate, networks: _Networks) -> tuple[Array, Array]:
+        if part.field in self._gates and isinstance(part.model, PooledNetwork):
+            return part.model.both(*self._pooled(part, networks))
+        encoded = networks.encoded(part.encoding)
+        _check_columns(part, encoded)
+        return part.model.predict(encoded)
+
+    def _pooled(self, part: Surrogate, networks: _Networks) -> tuple[Gates, Rows]:
+        """Gates of all layers met so far, and the rows of the networks without common ends."""
+        _check_columns(part, networks.table.described())
+        return self._gates[part.field].of(networks.table), networks.rows[:, : networks.longest]
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:
@@ -181,41 +237,58 @@ class FittedEvaluator(Evaluator):
 
 
 class _Networks:
-    """A batch that builds, encoded at most once in each encoding."""
+    """Networks that build, encoded at most once in each encoding.
+
+    Args:
+        batch: The networks; may be empty where nothing but layers is read.
+        table: Layers of their space and task.
+        rows: Their layers in the table, shape (N, L), 0 after the end.
+        longest: No network has more layers.
+    """
 
     def __init__(
-        self,
-        batch: Sequence[Architecture],
-        task: Task,
-        walks: Sequence[Sequence[int]] | None = None,
+        self, batch: Sequence[Architecture], table: LayerTable, rows: Rows, longest: int
     ) -> None:
-        self.batch, self.task = batch, task
-        table = layer_table(batch[0].space, task)
-        walks = [table.walk(a.canonical) for a in batch] if walks is None else walks
-        layers, self._lengths = table.gather(walks)
-        self._encoded: dict[str, Any] = {"layers": layers}
+        self.batch, self.table, self.rows, self.longest = batch, table, rows, longest
+        self._encoded: dict[str, Any] = {}
+
+    @classmethod
+    def of(
+        cls, batch: Sequence[Architecture], table: LayerTable, walks: Sequence[Sequence[int]]
+    ) -> Self:
+        """Networks that were walked through the table one by one."""
+        return cls(batch, table, table.rows(walks), max(map(len, walks), default=0))
 
     def encoded(self, name: str) -> Any:  # noqa: ANN401
         if name not in self._encoded:
             if JOIN in name:
                 found: Any = {part: self.encoded(part) for part in name.split(JOIN)}
+            elif name == "layers":
+                found = self.table.described()[self.rows]
             elif name == "features":
-                found = network_features(self._encoded["layers"], self._lengths)
+                found = network_features(self.encoded("layers"), (self.rows > 0).sum(axis=1))
             else:
-                found = encode(name, self.batch, self.task)
+                found = encode(name, self.batch, self.table.task)
             self._encoded[name] = found
         return self._encoded[name]
 
 
-def _predict(part: Surrogate, networks: _Networks) -> tuple[Array, Array]:
-    encoded = networks.encoded(part.encoding)
+def _plain(field: str, column: Array) -> list[Any]:
+    """A column as Python's own numbers: yes or no, whole ones, or floats."""
+    values: list[float] = column.tolist()
+    if field == "feasible":
+        return [bool(value) for value in values]
+    if field in WHOLE:
+        return [int(value) if math.isfinite(value) else value for value in values]
+    return values
+
+
+def _check_columns(part: Surrogate, encoded: Any) -> None:  # noqa: ANN401
     expected = part.model.columns
     if isinstance(encoded, np.ndarray) and expected not in (None, encoded.shape[-1]):
         raise SurrogateFileError(
             f"{part.name} reads {expected} columns, and {part.encoding} has {encoded.shape[-1]}"
         )
-    mean, spread = part.model.predict(encoded)
-    return mean.round(DECIMALS), spread.round(DECIMALS)
 
 
 def _check_parts(parts: Sequence[Surrogate]) -> None:

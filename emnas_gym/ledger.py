@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.env import EmNASEnv
@@ -14,6 +16,7 @@ from emnas_gym.errors import BudgetSpent, EvaluationError, EvaluationStopped, St
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.history import History, Row
 from emnas_gym.problem import Problem
+from emnas_gym.vector_env import EmNASVectorEnv
 
 EPISODES_PER_EVALUATION = 20  # a rollout that never finishes a network ends as well
 
@@ -173,29 +176,51 @@ class Ledger(Evaluator):
         self.steps += 1
         self.invalid_steps += invalid
 
+    def count_steps(
+        self, invalid: NDArray[np.bool_], measured: NDArray[np.bool_], ended: NDArray[np.bool_]
+    ) -> NDArray[np.bool_] | None:
+        """Counts one step of a vector environment as steps of its environments in turn."""
+        self.steps += len(invalid)
+        self.invalid_steps += int(invalid.sum())
+        episodes = self.episodes + np.cumsum(ended)
+        evaluations = self.count - measured.sum() + np.cumsum(measured)
+        self.episodes += int(ended.sum())
+        if not self.spent:
+            return None
+        spent: NDArray[np.bool_] = evaluations >= self.evaluations
+        return spent | (episodes >= EPISODES_PER_EVALUATION * self.evaluations)
+
     def env(self, **keywords: Any) -> EmNASEnv:  # noqa: ANN401
         """An environment that evaluates here; its episodes truncate once the ledger is spent.
 
         Args:
             keywords: ``observation``, ``on_invalid`` and ``render_mode`` of `EmNASEnv`.
         """
-        problem = self.problem
-        return EmNASEnv(
-            space=problem.space,
-            task=problem.task,
-            device=problem.device,
-            budgets=problem.budgets,
-            evaluator=self,
-            reward=problem.reward,
-            min_layers=problem.min_layers,
-            max_layers=problem.max_layers,
-            **keywords,
-        )
+        return EmNASEnv(**self._problem_keywords(), **keywords)
 
-    def vec_env(self, count: int, **keywords: Any) -> SyncVectorEnv:  # noqa: ANN401
-        """Several environments on this ledger as one, reset in the step that ends an episode."""
-        makers = [lambda: self.env(**keywords) for _ in range(count)]
-        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    def vec_env(self, count: int, **keywords: Any) -> EmNASVectorEnv:  # noqa: ANN401
+        """Several environments on this ledger as one, all that finish in a step measured together.
+
+        Args:
+            count: How many.
+            keywords: Those of `env`, and ``autoreset_mode``; an episode is followed by the next in
+                the same step if it is not given.
+        """
+        keywords = {"autoreset_mode": AutoresetMode.SAME_STEP} | keywords
+        return EmNASVectorEnv(count, **self._problem_keywords(), **keywords)
+
+    def _problem_keywords(self) -> dict[str, Any]:
+        problem = self.problem
+        return {
+            "space": problem.space,
+            "task": problem.task,
+            "device": problem.device,
+            "budgets": problem.budgets,
+            "evaluator": self,
+            "reward": problem.reward,
+            "min_layers": problem.min_layers,
+            "max_layers": problem.max_layers,
+        }
 
     @property
     def rests_on(self) -> dict[str, Any]:

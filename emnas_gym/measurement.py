@@ -31,6 +31,7 @@ FIELDS = (
     "instructions",
     "npu_cycles",
 )
+WHOLE = frozenset(FIELDS) - {"accuracy", "latency_ms", "energy_mj"}  # fields of whole numbers
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.budgets import Budgets
+from emnas_gym.columns import Column, Columns
 from emnas_gym.errors import EmNASError, EvaluationError, UnknownName
 from emnas_gym.measurement import Measurement
 
@@ -39,8 +40,26 @@ class Scale:
     floor_ms: float
 
 
+@dataclass(frozen=True)
+class RewardColumns:
+    """Rewards of N networks.
+
+    Attributes:
+        rewards: (N,); that of illegal networks where one could not be measured.
+        terms: Name → (N,), NaN where a network has no such term.
+        vector: (N, objectives) float32, larger is better; NaN where it could not be measured.
+    """
+
+    rewards: Column
+    terms: dict[str, Column]
+    vector: NDArray[np.float32]
+
+
 class Reward(ABC):
     """A reward; a subclass names its terms and how they become one number.
+
+    One that can weigh a batch by array operations overrides `_batch` too, with the same bits: of
+    floating-point operations only those that IEEE 754 rounds in one way, powers one by one.
 
     Attributes:
         name: Registered name.
@@ -51,6 +70,12 @@ class Reward(ABC):
     name: ClassVar[str]
     objectives: tuple[str, ...] = ("accuracy", "latency_ms")
     signs: tuple[float, ...] = (1.0, -1.0)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401
+        """Lets batches go through what a class weighs anew, unless it weighs them itself."""
+        super().__init_subclass__(**keywords)
+        if vars(cls).keys() & {"__call__", "_terms", "_weigh"} and "_batch" not in vars(cls):
+            cls._batch = Reward._batch  # type: ignore[method-assign]
 
     @property
     @abstractmethod
@@ -70,14 +95,65 @@ class Reward(ABC):
             EvaluationError: If a field that the reward needs was not measured, or is no number.
         """
         for field in self.objectives:
-            value = getattr(measurement, field)
-            if value is None:
-                raise EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
-            if not math.isfinite(value):
-                raise EvaluationError(f"reward {self.name} needs a number as {field}, not {value}")
+            self._check_needed(field, getattr(measurement, field))
         terms = self._terms(measurement)
         low, high = self.range
         return min(max(self._weigh(terms), low), high), terms
+
+    def _check_needed(self, field: str, value: float | None) -> None:
+        if value is None:
+            raise self._unmeasured(field)
+        if not math.isfinite(value):
+            raise EvaluationError(f"reward {self.name} needs a number as {field}, not {value}")
+
+    def _unmeasured(self, field: str) -> EvaluationError:
+        return EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
+
+    def batch(self, columns: Columns) -> RewardColumns:
+        """Rewards of many networks, bit for bit those of one at a time.
+
+        Raises:
+            EvaluationError: If a field that the reward needs is not known of a network that was
+                measured.
+        """
+        if not columns.errors:
+            return self._batch_measured(columns)
+        rows = columns.measured()
+        found = self._batch_measured(columns.take(rows))
+        rewards = np.full(len(columns), self.illegal)
+        rewards[rows] = found.rewards
+        terms = {name: np.full(len(columns), np.nan) for name in found.terms}
+        for name, column in found.terms.items():
+            terms[name][rows] = column
+        vector = np.full((len(columns), len(self.objectives)), np.nan, dtype=np.float32)
+        vector[rows] = found.vector
+        return RewardColumns(rewards, terms, vector)
+
+    def _batch_measured(self, columns: Columns) -> RewardColumns:
+        count = len(columns)
+        for field in self.objectives if count else ():
+            values = columns.values.get(field)
+            if values is None or not np.isfinite(values).all():
+                known = [] if values is None else values[~np.isfinite(values)].tolist()
+                self._check_needed(field, next((v for v in known if not math.isnan(v)), None))
+        rewards, terms = self._batch(columns) if count else (np.zeros(0), {})
+        vector = np.empty((count, len(self.objectives)), dtype=np.float32)
+        for i, (field, sign) in enumerate(zip(self.objectives, self.signs, strict=True)):
+            vector[:, i] = sign * columns.values[field] if count else 0.0
+        return RewardColumns(rewards, terms, vector)
+
+    def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
+        """Rewards within the range and their terms, of networks that were all measured."""
+        pairs = [self(result) for result in columns.results() if isinstance(result, Measurement)]
+        rewards = np.array([reward for reward, _ in pairs], dtype=np.float64)
+        names = {name: None for _, terms in pairs for name in terms}
+        found = {n: np.array([terms.get(n, np.nan) for _, terms in pairs]) for n in names}
+        return rewards, found
+
+    def _clipped(self, weighed: Column) -> Column:
+        low, high = self.range
+        clipped: Column = np.minimum(np.maximum(weighed, low), high)
+        return clipped
 
     def vector(self, measurement: Measurement) -> NDArray[np.float32]:
         """The objectives as larger-is-better values, shape (objectives,)."""
@@ -148,6 +224,13 @@ class WeightedProduct(Reward):
     def _weigh(self, terms: dict[str, float]) -> float:
         return terms["accuracy"] * terms["latency_factor"]
 
+    def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
+        accuracy, latency = columns.values["accuracy"], columns.values["latency_ms"]
+        exponent, ratio = self.exponent, np.maximum(latency, self.floor_ms) / self.target_ms
+        factor = np.array([value**exponent for value in ratio.tolist()])  # as one network has it
+        terms = {"accuracy": accuracy, "latency_factor": factor}
+        return self._clipped(accuracy * factor), terms
+
 
 class Linear(Reward):
     """(w · accuracy + speed) / (w + 1) (EMNAS, linear objective).
@@ -180,6 +263,13 @@ class Linear(Reward):
     def _weigh(self, terms: dict[str, float]) -> float:
         return (self.weight * terms["accuracy"] + terms["speed"]) / (self.weight + 1.0)
 
+    def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
+        latency = np.minimum(np.maximum(columns.values["latency_ms"], 0.0), self.cap_ms)
+        speed = 1.0 - 0.6 * latency / self.cap_ms
+        accuracy = np.minimum(np.maximum(columns.values["accuracy"], 0.4), 1.0)
+        weighed = (self.weight * accuracy + speed) / (self.weight + 1.0)
+        return self._clipped(weighed), {"accuracy": accuracy, "speed": speed}
+
 
 class Exponential(Reward):
     """accuracy, times threshold / latency above the threshold (EMNAS, exponential objective).
@@ -209,6 +299,13 @@ class Exponential(Reward):
     def _weigh(self, terms: dict[str, float]) -> float:
         return terms["accuracy"] * terms["latency_factor"]
 
+    def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
+        latency = np.maximum(np.minimum(columns.values["latency_ms"], self.cap_ms), 1e-9)
+        factor = np.minimum(self.threshold_ms / latency, 1.0)
+        accuracy = np.minimum(np.maximum(columns.values["accuracy"], 0.4), 1.0)
+        terms = {"accuracy": accuracy, "latency_factor": factor}
+        return self._clipped(accuracy * factor), terms
+
 
 class Constrained(Reward):
     """accuracy within all budgets, else minus the share by which they are exceeded.
@@ -231,9 +328,9 @@ class Constrained(Reward):
 
     def _terms(self, measurement: Measurement) -> dict[str, float]:
         assert measurement.accuracy is not None
-        for field in self.budgets.to_json():
+        for field, _ in self.budgets.limits:
             if getattr(measurement, field) is None:
-                raise EvaluationError(f"reward {self.name} needs {field}, which nothing measured")
+                raise self._unmeasured(field)
         broken = self.budgets.broken(measurement).values()
         excess = sum(value / limit - 1.0 for value, limit in broken)
         refused = 1.0 if measurement.feasible is False else 0.0
@@ -242,6 +339,18 @@ class Constrained(Reward):
     def _weigh(self, terms: dict[str, float]) -> float:
         excess = terms["excess"]
         return terms["accuracy"] if not excess else -excess / (1.0 + excess)
+
+    def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
+        accuracy, excess = columns.values["accuracy"], np.zeros(len(columns))
+        for field, limit in self.budgets.limits:
+            values = columns.values.get(field)
+            if values is None or np.isnan(values).any():
+                raise self._unmeasured(field)
+            excess += np.where(values > limit, values / limit - 1.0, 0.0)
+        if columns.feasible is not None:
+            excess += np.where(columns.feasible, 0.0, 1.0)
+        weighed = np.where(excess == 0.0, accuracy, -excess / (1.0 + excess))
+        return self._clipped(weighed), {"accuracy": accuracy, "excess": excess}
 
     def to_json(self) -> dict[str, Any]:
         """Name and limits."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emnas_gym.bench_file import read_bench, shipped_bench
 from emnas_gym.budgets import Budgets
 from emnas_gym.devices import Device, devices
-from emnas_gym.env import EmNASEnv, Info, Observation
+from emnas_gym.env import EmNASEnv, Info
 from emnas_gym.errors import TableFileError, UnknownName
 from emnas_gym.problem import Problem
 from emnas_gym.rewards import Reward, Scale, make_reward
@@ -22,6 +23,7 @@ from emnas_gym.table_evaluator import TableEvaluator
 from emnas_gym.table_file import read_table
 from emnas_gym.table_rows import costs_of
 from emnas_gym.table_space import TableSpace
+from emnas_gym.views import Observation
 
 BENCH = "bench"
 CAP = 0.99  # quantile of the latencies of a table beyond which a network is not punished further
@@ -203,22 +205,20 @@ class EmNASTableEnv(EmNASEnv):
         """
         observation, reward, terminated, truncated, info = super().step(action)
         if terminated and "architecture" in info:
-            info |= self._report(info["architecture"].tolist())
+            info |= self._report(info["architecture"])
         return observation, reward, terminated, truncated, info
 
-    def _report(self, tokens: list[int]) -> Info:
-        known, architecture = self.table_evaluator, self.problem.space.architecture(tokens)
-        report: Info = {"regret": known.regret(self.problem, architecture)}
-        if known.has_test:
-            report["report_test_accuracy"] = float(np.mean(known.test_accuracies(architecture)))
-        seconds = known.training_seconds(architecture)
-        return report if seconds is None else report | {"simulated_seconds": seconds}
+    def _report(self, tokens: NDArray[np.int16]) -> Info:
+        rows = self.table_evaluator.space.rows_of(tokens[None])
+        found = self.table_evaluator.reports(self.problem, rows)
+        return {name: float(values[0]) for name, values in found.items()}
 
     def render(self) -> Any:  # noqa: ANN401
         """The choices so far as text."""
-        if self.render_mode is None or self._cursor is None:
+        if self.render_mode is None or not self._started:
             return None
-        space, placed = self.problem.space, self._cursor.tokens
+        space = self.problem.space
+        placed = self._walk.tokens[: self._walk.placed].tolist()
         lines = [f"{space.name} · {self.problem.task.name} · {self.problem.device.title}"]
         lines += [f"{i:>3}  {token:>5}  {space.describe(token)}" for i, token in enumerate(placed)]
         lines.append(f"{len(placed)} of {self.problem.max_layers} positions")

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
+from emnas_gym.columns import Columns
 from emnas_gym.devices import Device
 from emnas_gym.errors import DomainError, InfeasibleBudgets, UnknownName
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.table import Metric
-from emnas_gym.table_rows import chosen_trials, costs_of, looked_up
+from emnas_gym.table_rows import chosen_trials, costs_of, looked_up, looked_up_columns
 from emnas_gym.table_space import TableSpace
+from emnas_gym.walks import Walks
 
 Values = NDArray[np.float64]
 
@@ -80,6 +82,12 @@ class TableEvaluator(Evaluator):
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         return [looked_up(self._accuracy, self._costs, self.row(one)) for one in batch]
 
+    def columns(self, walks: Walks) -> Columns:
+        """Looks up finished walks, without an object for each."""
+        if walks.space != self.space:
+            return super().columns(walks)
+        return looked_up_columns(self._accuracy, self._costs, self.space.rows_of(walks.tokens))
+
     # ----------------------------------------------------------------------------- for reports
 
     @property
@@ -135,9 +143,31 @@ class TableEvaluator(Evaluator):
 
         An architecture that breaks a budget, or was not measured, counts as an illegal one.
         """
-        reward = float(self.rewards(problem)[self.row(architecture)])
-        best = float(self._known(problem)[0])
-        return best - (problem.reward.illegal if math.isnan(reward) else reward)
+        return float(self.regrets(problem)[self.row(architecture)])
+
+    def regrets(self, problem: Problem) -> Values:
+        """Regret of every row, shape (N,); see `regret`."""
+        rewards = self.rewards(problem)
+        counted = np.where(np.isnan(rewards), problem.reward.illegal, rewards)
+        regrets: Values = self._known(problem)[0] - counted
+        return regrets
+
+    def reports(self, problem: Problem, rows: NDArray[np.int64]) -> dict[str, Values]:
+        """What an episode tells at its end that no search may use, each of shape (rows,).
+
+        Args:
+            problem: Reward and budgets.
+            rows: Rows that stand for the architectures (`TableSpace.rows_of`).
+
+        Returns:
+            ``regret``; ``report_test_accuracy`` and ``simulated_seconds`` where the table has them.
+        """
+        found = {"regret": self.regrets(problem)[rows]}
+        if self.has_test:
+            found["report_test_accuracy"] = self._signals.test[rows].mean(axis=1)
+        if self._signals.seconds is not None:
+            found["simulated_seconds"] = self._signals.seconds[rows]
+        return found
 
     def test_regret(self, architecture: Architecture) -> float:
         """The best mean test accuracy of the table minus that of an architecture.

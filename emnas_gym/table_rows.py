@@ -7,15 +7,12 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from emnas_gym.columns import Columns
 from emnas_gym.errors import DomainError, EvaluationError
 from emnas_gym.evaluator import Result
-from emnas_gym.measurement import Measurement
+from emnas_gym.measurement import WHOLE, Measurement
 
 Values = NDArray[np.float64]
-WHOLE = frozenset(
-    {"ram_bytes", "arena_head_bytes", "flash_bytes", "macs", "params"}
-    | {"instructions", "npu_cycles"}
-)
 
 
 def chosen_trials(trials: Values, trial: int | None, noise_seed: int | None) -> Values:
@@ -63,3 +60,27 @@ def looked_up(accuracy: Values, costs: Mapping[str, Values], row: int) -> Result
         return EvaluationError(f"the table has no {', '.join(missing)} of this network")
     values = {name: round(v) if name in WHOLE else v for name, v in known.items()}
     return Measurement.of("table", accuracy=float(accuracy[row]), **values)
+
+
+def looked_up_columns(
+    accuracy: Values, costs: Mapping[str, Values], rows: NDArray[np.int64]
+) -> Columns:
+    """What a table says of several rows: `looked_up`, as columns.
+
+    Args:
+        accuracy: Shape (N,).
+        costs: Field → values, shape (N,); NaN where there is none.
+        rows: Indices.
+    """
+    values = {"accuracy": accuracy[rows]} | {name: column[rows] for name, column in costs.items()}
+    for name in WHOLE & set(values):
+        values[name] = np.rint(values[name])
+    lacks = np.zeros(len(rows), dtype=np.bool_)
+    for name in costs:
+        lacks |= np.isnan(values[name])
+    errors = {}
+    for i in np.flatnonzero(lacks).tolist():
+        found = looked_up(accuracy, costs, int(rows[i]))
+        assert isinstance(found, EvaluationError)
+        errors[i] = found
+    return Columns(values, dict.fromkeys(values, "table"), None, errors).without_failed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -114,6 +115,34 @@ class TableSpace(TokenSpace):
         if found is None:
             raise InvalidArchitecture(self._why_not(tokens))
         return found
+
+    def rows_of(self, tokens: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Rows that stand for architectures, shape (N,).
+
+        Args:
+            tokens: (N, positions), each a row of the table.
+        """
+        sizes = [len(names) for names in self.table.operations.values()]
+        if math.prod(sizes) > np.iinfo(np.int64).max:  # no number for each: one by one
+            found = [self.row(one) for one in tokens.tolist()]
+            return self.represented[found]
+        codes = self._codes(tokens.astype(np.int64))
+        order, ascending = self._by_code
+        return self.represented[order[np.searchsorted(ascending, codes)]]
+
+    def _codes(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """One number for each architecture, whatever the other rows: positions as digits."""
+        codes = np.zeros(len(tokens), dtype=np.int64)
+        for position, names in enumerate(self.table.operations.values()):
+            codes = codes * len(names) + (tokens[:, position] - self.first_token[position])
+        return codes
+
+    @cached_property
+    def _by_code(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows in the order of their codes, and these codes."""
+        codes = self._codes(self._tokens)
+        order = np.argsort(codes)
+        return order, codes[order]
 
     def _why_not(self, tokens: Sequence[int]) -> str:
         if len(tokens) != self.max_layers:

@@ -18,6 +18,8 @@ from emnas_gym.surrogate import SurrogateEvaluator
 from emnas_gym.surrogate_file import read_surrogate, shipped_folder
 from predictors import accuracy_fit, fit_digits, latency_fit
 from predictors.cli import app
+from predictors.distill import Lessons
+from predictors.estimators.pooled import PooledRegressor
 from predictors.scales import OF_THE_ORIGINAL, digits_scales, write_scales
 from predictors.store import TableStore
 from predictors.tables import Table, packed_path, unpack
@@ -41,6 +43,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits that take a second and predict badly."""
     fast = {k: clone(v).set_params(**QUICK) for k, v in accuracy_fit.SEARCHED.items()}
     monkeypatch.setattr(fit_digits, "SEARCHED", fast)
+    monkeypatch.setattr(fit_digits, "STUDENT", PooledRegressor(4, 4, 4, epochs=2))
+    monkeypatch.setattr(fit_digits, "LESSONS", Lessons(100, 20, 20, 2, 20, 20))
+    monkeypatch.setattr(fit_digits, "COMPARED", {"seeds": (1,), "size": 20, "best": 5})
     monkeypatch.setattr(latency_fit, "READER", clone(latency_fit.READER).set_params(**QUICK))
 
 
@@ -56,6 +61,8 @@ def test_evaluate_prints_one_object() -> None:
     assert accuracy["tau"] > 0.75
     assert abs(accuracy["top_tenth"]["bias"]) < 0.02
     assert accuracy["noise_floor"]["n"] >= 100
+    assert accuracy["teacher"]["tau"] > 0.75
+    assert accuracy["student_and_teacher"]["met_by_search"]["n"] > 5000
     assert figures["k210_seed_split"]["mae_ms"] <= 13
     line = figures["latency"]["stm32f446re"]
     assert line["leave_one_model_out_relative"] == devices()["stm32f446re"].latency_error
@@ -109,6 +116,9 @@ def test_fit_writes_surrogates_that_the_environment_uses(
     fitted = read_surrogate(tmp_path / "emnas-382_digits_accuracy.json")
     assert fitted.about["held_out"]["n_test"] == 260 - fitted.about["held_out"]["n_train"]
     assert set(fitted.about["chosen_by_cross_validation"]) == {"recurrent", "features"}
+    assert fitted.model.kind == "pooled"
+    assert fitted.about["held_out"]["teacher"]["kind"] in ("recurrent", "ensemble")
+    assert fitted.about["held_out"]["student_and_teacher"]["drawn"]["n"] == 20
     assert (shipped_folder().parent / "scales.toml").read_bytes() == before
 
 

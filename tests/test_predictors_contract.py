@@ -27,6 +27,7 @@ from predictors.estimators.matrix import MatrixEstimator
 from predictors.estimators.median import MedianRegressor
 from predictors.estimators.mlp import MlpRegressor
 from predictors.estimators.pairwise import PairwiseRanker
+from predictors.estimators.pooled import PooledRegressor
 from predictors.estimators.recurrent import RecurrentRegressor
 from predictors.estimators.seed_network import SeedNetworkRegressor
 from predictors.estimators.stack import StackRegressor
@@ -59,6 +60,7 @@ CASES: dict[str, tuple[str, Estimator]] = {  # encoding, estimator
     "median": ("path", MedianRegressor()),
     "mlp": ("matrix", MlpRegressor((8,), members=2, max_iter=20, link="logit")),
     "pairwise": ("features", PairwiseRanker(8, members=2, steps=5)),
+    "pooled": ("layers", PooledRegressor(8, 8, 8, epochs=2)),
     "recurrent": ("layers", RecurrentRegressor(state=4, hidden=4, members=2, epochs=2)),
     "seed_network": ("onehot", SeedNetworkRegressor(positions=15, epochs=1)),
     "stack": ("counts", StackRegressor((("", QUICK), ("", MedianRegressor())), folds=3)),

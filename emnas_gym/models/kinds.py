@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "graph_network": "emnas_gym.models.graph_network:GraphNetwork",
     "linear": "emnas_gym.models.linear:Linear",
     "mixture": "emnas_gym.models.mixture:Mixture",
+    "pooled": "emnas_gym.models.pooled:PooledNetwork",
     "position_network": "emnas_gym.models.position_network:PositionNetwork",
     "ranking": "emnas_gym.models.ranking:Ranking",
     "recurrent": "emnas_gym.models.recurrent:RecurrentEnsemble",

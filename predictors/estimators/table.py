@@ -20,6 +20,7 @@ ESTIMATORS: dict[str, str] = {
     "median": "predictors.estimators.median:MedianRegressor",
     "mlp": "predictors.estimators.mlp:MlpRegressor",
     "pairwise": "predictors.estimators.pairwise:PairwiseRanker",
+    "pooled": "predictors.estimators.pooled:PooledRegressor",
     "recurrent": "predictors.estimators.recurrent:RecurrentRegressor",
     "seed_network": "predictors.estimators.seed_network:SeedNetworkRegressor",
     "stack": "predictors.estimators.stack:StackRegressor",

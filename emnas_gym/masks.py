@@ -1,0 +1,312 @@
+"""The masks of an automaton as rows of one table, for one walk or for thousands at once.
+
+What a mask depends on is the state, the number of tokens placed, and what the budgets leave. For
+most walks everything that could follow still fits: their mask is the same row. Elsewhere a token is
+legal if the least costs of one of its completions fit, so that of the costs spent only their ranks
+among those least costs matter; walks of equal ranks have equal masks, made once by `Automaton`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.automaton import Automaton, Options
+from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, UNLIMITED, Costs, join_costs
+
+REMEMBERED = 1 << 16  # masks that a table keeps, and walks that it knows; beyond, it starts anew
+KEY_BITS, GROUP_BITS = 62, 16  # of a group and its ranks in one int64, of the group alone
+HEADED = 2  # the limit on what is kept while activations lie beside it
+COLUMN = (FLASH, MACS, -1, KEPT, PLANNING)  # what uses up the others
+Ints = NDArray[np.int64]
+Spent = tuple[int, int, int, int, int]
+Key = int | tuple[int, ...]
+
+
+def demands(costs: Costs) -> Ints:
+    """What completions ask of each limit, shape (..., 5).
+
+    They ask flash; MACs; room for what is kept beside the largest activations of before; room for
+    what is kept and their own activations; and room to plan memory. A completion fits if each is
+    met by what the limit leaves when what the walk has used up of it is taken away.
+    """
+    kept, head = costs[..., KEPT], costs[..., HEAD]
+    parts = [costs[..., FLASH], costs[..., MACS], kept, kept + head, costs[..., PLANNING]]
+    return np.stack(parts, axis=-1)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Walks of one state and number of tokens placed.
+
+    Attributes:
+        options: What may follow.
+        row: The mask where all of it fits.
+        most: For each limit that is set what may be used so that all of it fits for certain.
+        ranked: For each limit that is set all demands, ascending, without repeats.
+    """
+
+    options: Options | None
+    row: int
+    most: list[int]
+    ranked: list[list[int]]
+
+
+class MaskTable:
+    """The masks of an automaton.
+
+    Attributes:
+        rows: (rows or more, K + 1) int8, the masks met so far; row 0 has token 0 alone, for walks
+            that are over.
+        generation: Grows when the table starts anew; numbers of rows from before mean nothing then.
+
+    Args:
+        automaton: The tables.
+    """
+
+    def __init__(self, automaton: Automaton) -> None:
+        self.automaton = automaton
+        limits = automaton.limits
+        every = np.array([limits.flash, limits.macs, limits.ram, limits.ram, limits.ram])
+        self._limited = np.flatnonzero(every < UNLIMITED).tolist()
+        self._limits: list[int] = every[self._limited].tolist()
+        self._span = max(self._limits, default=0) + 2
+        self._bits = (KEY_BITS - GROUP_BITS) // max(len(self._limited), 1)
+        self._width = len(automaton.states) + 1
+        self._moves: dict[tuple[int, int], tuple[int, Spent]] = {}
+        self.generation = 0
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        size = self.automaton.grammar.num_tokens + 1
+        self.generation += 1
+        self.rows = np.zeros((64, size), dtype=np.int8)
+        self._row_of: dict[bytes, int] = {}
+        self._ordered, self._order = 0, np.zeros((0, size), dtype=np.int64)
+        self._known: dict[Key, int] = {}
+        self._wide = False  # whether groups and ranks do not fit into one int64
+        self._groups: list[_Group] = []
+        self._index = np.full((self.automaton.max_layers + 1) * self._width, -1, dtype=np.int64)
+        nothing = np.zeros(size, dtype=np.int8)
+        nothing[0] = 1
+        over = [self._span] * len(self._limited)
+        self._groups.append(_Group(None, self._row(nothing), over, [[] for _ in over]))
+        self._index[:: self._width] = 0  # column 0 is state −1, the end
+        self._pack()
+
+    # -------------------------------------------------------------------------------- one walk
+
+    def row(self, state: int, placed: int, spent: Spent) -> int:
+        """The row of one walk.
+
+        Args:
+            state: Its state; −1 if it is over.
+            placed: Tokens placed.
+            spent: Its costs.
+        """
+        number = self._group_of(state, placed)
+        group = self._groups[number]
+        if not self._limited:
+            return group.row
+        flash, macs, kept, head, planning = spent
+        every = (flash, macs, kept + head, kept, planning)
+        uses = [every[i] for i in self._limited]
+        if all(map(int.__le__, uses, group.most)):
+            return group.row
+        if max(len(self._known), len(self._row_of)) >= REMEMBERED:
+            self._start_anew()
+            return self.row(state, placed, spent)
+        rest = map(int.__sub__, self._limits, uses)
+        ranks = list(map(bisect_right, group.ranked, rest))
+        if self._wide:
+            return self._tight((number, *ranks), group, spent)
+        key = number
+        for rank in ranks:
+            key = (key << self._bits) | rank
+        return self._tight(key, group, spent)
+
+    def _tight(self, key: Key, group: _Group, spent: Spent | Ints) -> int:
+        found = self._known.get(key)
+        if found is None:
+            assert group.options is not None
+            total = join_costs(np.asarray(spent, dtype=np.int64), group.options.least)
+            legal = self.automaton.limits.allow(total).any(axis=1)
+            mask = np.zeros(self.rows.shape[1], dtype=np.int8)
+            mask[group.options.tokens[legal]] = 1
+            found = self._known[key] = self._row(mask)
+        return found
+
+    # ------------------------------------------------------------------------------- many walks
+
+    def rows_of(self, states: Ints, placed: Ints, spent: Costs) -> Ints:
+        """The rows of many walks.
+
+        Args:
+            states: (N,); −1 where one is over.
+            placed: (N,), tokens placed.
+            spent: (N, 5), costs.
+
+        Returns:
+            Indices into `rows`, shape (N,).
+        """
+        if max(len(self._known), len(self._row_of)) >= REMEMBERED:
+            self._start_anew()
+        place = placed * self._width
+        place += states
+        place += 1
+        groups = self._index.take(place)
+        if groups.min(initial=0) < 0:
+            for at in np.unique(place[groups < 0]).tolist():
+                self._group_of(at % self._width - 1, at // self._width)
+            groups = self._index.take(place)
+        if len(self._complete) < len(self._groups):
+            self._pack()
+        rows: Ints = self._complete.take(groups)
+        if self._limited:
+            uses = self._used(spent)
+            tight = np.flatnonzero((uses > self._most.take(groups, axis=1)).any(axis=0))
+            if len(tight):
+                some, rest = groups.take(tight), self._rest(uses.take(tight, axis=1))
+                rows[tight] = self._tight_rows(some, rest, spent, tight)
+        return rows
+
+    def _used(self, spent: Costs) -> Ints:
+        """What of each limit that is set is used up, (limits, N); see `demands`."""
+        uses = np.empty((len(self._limited), len(spent)), dtype=np.int64)
+        for i, row in zip(self._limited, uses, strict=True):
+            if i == HEADED:
+                np.add(spent[:, KEPT], spent[:, HEAD], out=row)
+            else:
+                row[:] = spent[:, COLUMN[i]]
+        return uses
+
+    def _rest(self, uses: Ints) -> Ints:
+        rest: Ints = np.array(self._limits)[:, None] - uses
+        return rest
+
+    def _tight_rows(self, groups: Ints, rest: Ints, spent: Costs, tight: Ints) -> list[int]:
+        """The rows of walks for which not everything fits, by what their ranks are known for."""
+        keys = self._keys(groups, self._ranks(groups, rest))
+        rows = list(map(self._known.get, keys))
+        if None in rows:
+            for i in [i for i, row in enumerate(rows) if row is None]:
+                rows[i] = self._tight(keys[i], self._groups[groups[i]], spent[tight[i]])
+        return rows  # type: ignore[return-value]
+
+    def _ranks(self, groups: Ints, rest: Ints) -> Ints:
+        """How many demands of their groups what is left meets, (limits, n)."""
+        ranks: Ints = self._sizes.take(groups, axis=1)
+        short = np.flatnonzero(rest < self._largest.take(groups, axis=1))
+        asked = np.maximum(rest, -1)
+        asked += self._first.take(groups, axis=1)
+        found = np.searchsorted(self._ranked, asked.reshape(-1)[short], side="right")
+        found -= self._starts.take(groups, axis=1).reshape(-1)[short]
+        ranks.reshape(-1)[short] = found
+        return ranks
+
+    def _keys(self, groups: Ints, ranks: Ints) -> list[Any]:
+        """One key for each group and ranks: whole numbers, tuples where these are too large."""
+        if self._wide:
+            return list(zip(groups.tolist(), *ranks.tolist(), strict=True))
+        keys = groups.copy()
+        for column in ranks:
+            keys <<= self._bits
+            keys |= column
+        found: list[int] = keys.tolist()
+        return found
+
+    def draw(self, rows: Ints, rng: np.random.Generator) -> Ints:
+        """A uniformly drawn legal token for each row.
+
+        Args:
+            rows: (N,), as `rows_of` gave them.
+            rng: Source of randomness.
+        """
+        size, there = self.rows.shape[1], len(self._row_of)
+        if self._ordered < there:
+            if len(self._order) < len(self.rows):
+                self._order = np.zeros(self.rows.shape, dtype=np.int64)
+                self._ordered = 0
+            new = self.rows[self._ordered : there]
+            self._order[self._ordered : there] = np.argsort(new == 0, axis=1, kind="stable")
+            self._counts = np.count_nonzero(self.rows, axis=1)
+            self._ordered = there
+        nth = (rng.random(len(rows)) * self._counts.take(rows)).astype(np.int64)
+        drawn: Ints = self._order.take(rows * size + nth)
+        return drawn
+
+    def move(self, state: int, token: int) -> tuple[int, Spent]:
+        """Where a token leads, −1 at the end, and what it costs."""
+        found = self._moves.get((state, token))
+        if found is None:
+            flash, macs, kept, head, planning = self.automaton.price[state, token].tolist()
+            found = (
+                int(self.automaton.next_state[state, token]),
+                (flash, macs, kept, head, planning),
+            )
+            self._moves[state, token] = found
+        return found
+
+    # --------------------------------------------------------------------------------- building
+
+    def _group_of(self, state: int, placed: int) -> int:
+        place = placed * self._width + state + 1
+        number = int(self._index[place])
+        if number < 0:
+            number = self._index[place] = len(self._groups)
+            group = self._make_group(state, placed + 1)
+            self._groups.append(group)
+            self._wide |= max(map(len, group.ranked), default=0) >> self._bits > 0
+            self._wide |= number >> GROUP_BITS > 0
+        return int(number)
+
+    def _make_group(self, state: int, position: int) -> _Group:
+        table = self.automaton
+        low, high = max(table.min_layers - position, 0), table.max_layers - position
+        options = table.options(state, low, high)
+        mask = np.zeros(self.rows.shape[1], dtype=np.int8)
+        mask[options.tokens] = 1
+        enough = demands(options.enough)[self._limited].tolist()
+        there = options.least[options.least[..., FLASH] < UNLIMITED]
+        columns = zip(demands(there).T[self._limited], self._limits, strict=True)
+        ranked = [np.unique(column[column <= limit]).tolist() for column, limit in columns]
+        most = [limit - demand for limit, demand in zip(self._limits, enough, strict=True)]
+        return _Group(options, self._row(mask), most, ranked)
+
+    def _row(self, mask: NDArray[np.int8]) -> int:
+        """The number of a mask, which becomes a new row if it is met for the first time."""
+        number = self._row_of.setdefault(mask.tobytes(), len(self._row_of))
+        if number == len(self.rows):
+            self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        self.rows[number] = mask
+        return number
+
+    def _pack(self) -> None:
+        """Puts what groups know into arrays for many walks: (limits, groups) each."""
+        groups, span = self._groups, self._span
+        self._complete = np.array([group.row for group in groups], dtype=np.int64)
+        self._most = np.array([group.most for group in groups], dtype=np.int64).T.copy()
+        sizes = [[len(group.ranked[d]) for group in groups] for d in range(len(self._limited))]
+        self._sizes = np.array(sizes, dtype=np.int64)
+        starts = np.cumsum([0, *self._sizes.ravel()[:-1]])
+        self._starts = starts.reshape(self._sizes.shape) if self._limited else self._sizes
+        largest = [[max(g.ranked[d], default=0) for g in groups] for d in range(len(sizes))]
+        self._largest = np.array(largest, dtype=np.int64)
+        first = 1 + span * np.arange(self._sizes.size)  # so that demands ascend over all groups
+        self._first = first.reshape(self._sizes.shape)
+        places = zip(
+            first.tolist(), (g.ranked[d] for d in range(len(sizes)) for g in groups), strict=True
+        )
+        ranked = [start + np.array(demands, dtype=np.int64) for start, demands in places]
+        self._ranked = np.concatenate(ranked) if ranked else first
+
+
+@lru_cache(maxsize=32)
+def mask_table(automaton: Automaton) -> MaskTable:
+    """The masks of an automaton, shared by all environments of a process."""
+    return MaskTable(automaton)

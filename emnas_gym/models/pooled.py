@@ -1,0 +1,264 @@
+"""A fitted model in numpy that is fast in batches: gated sums over layers that tables hold.
+
+What a layer does to the sum depends on the layer alone. At one input shape a space has few layers,
+so each is computed once and looked up ever after (`GateTable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.errors import SurrogateFileError
+from emnas_gym.features import LayerTable, lengths_of
+from emnas_gym.models.base import Array, FittedModel, check_shape
+from emnas_gym.models.ensemble import checked, off_link, unlink
+
+CHUNK = 512  # networks at a time, so that what is looked up stays in the cache
+FEW = 16  # networks for which one look-up for all layers is faster than one for each
+GRID = 2.0**16  # matrices hold multiples of 1 / GRID
+LIMIT = 64.0  # largest value that a matrix is multiplied with
+LARGEST = 32.0  # largest weight
+WIDEST = 512  # most rows of a matrix; GRID² · LIMIT · LARGEST · WIDEST < 2⁵³: sums are exact
+ROUND = 1.5 * 2.0**52 / GRID  # added and taken away: leaves the nearest multiple of 1 / GRID
+DOUBT = (-12.0, 3.0)  # ends of the logarithm of a deviation
+Gates = NDArray[np.float32]  # (R, 2 D): what each of R layers keeps of the sum, what it adds to it
+Rows = NDArray[np.int64]
+
+
+def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
+    """The nearest multiples of 1 / `GRID` within ± limit."""
+    found: Array = np.add(values, ROUND, dtype=np.float64)
+    found -= ROUND
+    np.maximum(found, -limit, out=found)
+    return np.minimum(found, limit, out=found)
+
+
+@dataclass(frozen=True)
+class PooledNetwork(FittedModel):
+    """A recurrence whose gates read the layer alone (minGRU, Feng et al. 2024), then a network.
+
+    Layer t turns the sum s into ``keep[t] · s + add[t]``, value by value, with
+    ``add = (1 − keep) · proposal``. Order and depth count as in a recurrent network, and both gates
+    are functions of one layer.
+
+    Scores are equal to the bit in every batch and on every machine: matrix products are exact,
+    since all that they read are multiples of 1 / `GRID`, and the rest rounds value by value as
+    IEEE 754 prescribes. S stands for the width of the sum.
+
+    Attributes:
+        centre: Mean of every layer feature, shape (F,).
+        scale: Deviation of every layer feature, shape (F,).
+        read: From a layer, (F, E).
+        read_bias: (E,).
+        gate: To gate and proposal, (E, 2·S).
+        gate_bias: (2·S,).
+        first: From the sum, (S, H).
+        first_bias: (H,).
+        second: (H, H).
+        second_bias: (H,).
+        out: To the score, and the logarithm of its deviation where that was learned: (H, 1 or 2).
+        out_bias: (1 or 2,).
+        link: Scale of the score, one of `emnas_gym.models.ensemble.LINKS`.
+    """
+
+    kind: ClassVar[str] = "pooled"
+    reads: ClassVar[str] = "layers"
+
+    centre: Array
+    scale: Array
+    read: Array
+    read_bias: Array
+    gate: Array
+    gate_bias: Array
+    first: Array
+    first_bias: Array
+    second: Array
+    second_bias: Array
+    out: Array
+    out_bias: Array
+    link: str
+
+    @property
+    def columns(self) -> int:
+        """Number of layer features that it reads."""
+        return len(self.centre)
+
+    def gates(self, layers: Array) -> Gates:
+        """What layers do to the sum.
+
+        Args:
+            layers: (R, F).
+
+        Returns:
+            (R, 2·S): what each keeps, what each adds.
+        """
+        hidden = on_grid((layers - self.centre) / self.scale) @ self.read + self.read_bias
+        both = _active(hidden) @ self.gate + self.gate_bias
+        width = len(self.first)
+        keep = 0.5 + 0.5 * both[:, :width] / np.sqrt(1.0 + both[:, :width] ** 2)
+        return np.concatenate([keep, (1.0 - keep) * both[:, width:]], axis=1, dtype=np.float32)
+
+    def no_layer(self) -> Gates:
+        """The gates that change nothing, shape (1, 2·S)."""
+        return np.repeat(np.array([[1, 0]], dtype=np.float32), len(self.first), axis=1)
+
+    def scores(self, gates: Gates, rows: Rows) -> Array:
+        """What the network says of sums of layers.
+
+        Args:
+            gates: Of the layers that rows name, (R, 2·S).
+            rows: (N, L), the layers of each network in their order.
+
+        Returns:
+            (N, 1 or 2): the score, and the logarithm of its deviation where that was learned.
+        """
+        hidden = on_grid(_summed(gates, rows))
+        for weight, bias in ((self.first, self.first_bias), (self.second, self.second_bias)):
+            hidden = hidden @ weight
+            hidden += bias
+            hidden = _active(hidden)
+        found: Array = hidden @ self.out + self.out_bias
+        return found
+
+    def means(self, gates: Gates, rows: Rows) -> Array:
+        """Predictions without deviations, shape (N,); arguments as those of `scores`."""
+        return unlink(self.link, self.scores(gates, rows)[:, 0])
+
+    def both(self, gates: Gates, rows: Rows) -> tuple[Array, Array]:
+        """Predictions and deviations, each of shape (N,); arguments as those of `scores`."""
+        scores = self.scores(gates, rows)
+        if scores.shape[1] == 1:
+            return unlink(self.link, scores[:, 0]), np.zeros(len(scores))
+        return off_link(self.link, scores[:, 0], np.exp(scores[:, 1].clip(*DOUBT)))
+
+    def predict(self, x: Array, lengths: NDArray[np.int64] | None = None) -> tuple[Array, Array]:
+        """Predictions and deviations, each of shape (N,).
+
+        Args:
+            x: Layers, shape (N, L, F), zeros after the output layer.
+            lengths: Layers with the output layer, shape (N,); counted where they are not given.
+        """
+        lengths = lengths_of(x) if lengths is None else lengths
+        parts = range(0, max(len(x), 1), CHUNK)
+        chunks = [self._predict(x[i : i + CHUNK], lengths[i : i + CHUNK]) for i in parts]
+        return np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks])
+
+    def _predict(self, x: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
+        there = np.arange(x.shape[1]) < lengths[:, None]
+        rows = np.zeros(there.shape, dtype=np.int64)
+        rows[there] = np.arange(1, there.sum() + 1)
+        return self.both(np.concatenate([self.no_layer(), self.gates(x[there])]), rows)
+
+    def options(self) -> dict[str, Any]:
+        """The link."""
+        return {"link": self.link}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is stored in a file."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "link"}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
+        """Checks what was read from a file.
+
+        Args:
+            arrays: As `arrays` gives them, of any float type.
+            options: As `options` gives them.
+
+        Raises:
+            SurrogateFileError: If arrays are missing, do not fit together, are not finite, or hold
+                weights with which sums would not be exact.
+        """
+        names = [f.name for f in fields(cls) if f.name != "link"]
+        values = checked(arrays, names, options.get("link"))
+        for name in ("read", "first", "out"):
+            if values[name].ndim != 2 or len(values[name]) > WIDEST:
+                raise SurrogateFileError(f"{name} has shape {values[name].shape}")
+        features, inner = values["read"].shape
+        (width, hidden), outputs = values["first"].shape, values["out"].shape[1]
+        for name, shape in {
+            "centre": (features,),
+            "scale": (features,),
+            "gate": (inner, 2 * width),
+            "second": (hidden, hidden),
+            "out": (hidden, min(outputs, 2)),
+        }.items():
+            check_shape(values, name, shape)
+        for name in MATRICES:
+            check_shape(values, f"{name}_bias", values[name].shape[1:])
+            _check_weights(name, values[name], values[f"{name}_bias"])
+        return cls(**values, link=options["link"])
+
+
+MATRICES = ("read", "gate", "first", "second", "out")
+
+
+class GateTable:
+    """Gates of the layers of a table, computed when they are first asked for.
+
+    Copies begin empty: another process numbers layers as it meets them.
+
+    Args:
+        model: Whose gates.
+    """
+
+    def __init__(self, model: PooledNetwork) -> None:
+        self.model = model
+        self._table: LayerTable | None = None
+        self._gates = model.no_layer()
+
+    def __reduce__(self) -> tuple[type[GateTable], tuple[PooledNetwork]]:
+        """Copies and pickles hold the model alone."""
+        return GateTable, (self.model,)
+
+    def of(self, table: LayerTable) -> Gates:
+        """The gates of all layers that a table has met; row 0 is no layer."""
+        if table is not self._table:
+            self._table, self._gates = table, self.model.no_layer()
+        layers = table.described()
+        if len(layers) > len(self._gates):
+            met = self.model.gates(layers[len(self._gates) :])
+            self._gates = np.concatenate([self._gates, met])
+        return self._gates
+
+
+def _active(hidden: Array) -> Array:
+    """What stands between two matrices: relu up to `LIMIT`, on the grid; in place."""
+    hidden += ROUND
+    hidden -= ROUND
+    np.maximum(hidden, 0.0, out=hidden)
+    return np.minimum(hidden, LIMIT, out=hidden)
+
+
+def _summed(gates: Gates, rows: Rows) -> Gates:
+    """The sum after the last layer, shape (N, S)."""
+    width = gates.shape[1] // 2
+    state = np.zeros((len(rows), width), dtype=np.float32)
+    for start in range(0, len(rows), CHUNK):
+        part = state[start : start + CHUNK]
+        for layer in _layers(gates, rows[start : start + CHUNK]):
+            part *= layer[:, :width]
+            part += layer[:, width:]
+    return state
+
+
+def _layers(gates: Gates, rows: Rows) -> Iterable[Gates]:
+    """Gates of the first layers of all networks, then of the second ones, and so on."""
+    if len(rows) < FEW:
+        return gates[rows.T]
+    buffer = np.empty((len(rows), gates.shape[1]), dtype=np.float32)
+    return (gates.take(place, axis=0, out=buffer, mode="clip") for place in rows.T)
+
+
+def _check_weights(name: str, weight: Array, bias: Array) -> None:
+    for values in (weight, bias):
+        if len(weight) > WIDEST or (on_grid(values, LARGEST) != values).any():
+            raise SurrogateFileError(
+                f"{name} has {len(weight)} rows, or a weight that is no multiple of 1 / {GRID:g} "
+                f"within ± {LARGEST:g}"
+            )

@@ -1,0 +1,85 @@
+"""One walk through an automaton, a token at a time, in Python's own numbers: the fast way for one.
+
+`WalkBatch` is the same for many; both take masks from one `MaskTable`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emnas_gym.masks import MaskTable, Spent
+from emnas_gym.walks import Walks
+
+
+class Walker:
+    """One walk; it starts at once.
+
+    Attributes:
+        state: Index of the state of the automaton; −1 once the output layer is placed.
+        spent: Costs so far: flash, MACs, and the parts of RAM (`cost_vectors`).
+        tokens: (L,) int64, tokens so far, filled up with 0.
+        placed: Number of tokens so far.
+
+    Args:
+        table: The masks.
+    """
+
+    def __init__(self, table: MaskTable) -> None:
+        self._table = table
+        self._base: Spent = tuple(table.automaton.base.tolist())
+        self.tokens = np.zeros(table.automaton.max_layers, dtype=np.int64)
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts anew, without tokens."""
+        self.tokens[:] = 0
+        self.state, self.placed, self.spent = 0, 0, self._base
+        self._states: list[int] = []
+        self._look_up()
+
+    def _look_up(self) -> None:
+        row = self._table.row(self.state, self.placed, self.spent)
+        self._mask: NDArray[np.int8] = self._table.rows[row]
+
+    @property
+    def done(self) -> bool:
+        """Whether the output layer is placed."""
+        return self.state < 0
+
+    def allows(self, token: int) -> bool:
+        """Whether a token is legal next."""
+        return bool(self._mask[token])
+
+    def mask(self) -> NDArray[np.int8]:
+        """Legal tokens as ones, shape (K + 1,); fresh."""
+        return self._mask.copy()
+
+    def legal(self) -> NDArray[np.int64]:
+        """Legal tokens, ascending."""
+        return np.flatnonzero(self._mask)
+
+    def place(self, token: int) -> None:
+        """Places a legal token."""
+        self.tokens[self.placed] = token
+        self._states.append(self.state)
+        self.placed += 1
+        self.state, (flash, macs, kept, head, planning) = self._table.move(self.state, token)
+        spent = self.spent
+        largest = head if head > spent[3] else spent[3]
+        self.spent = (
+            spent[0] + flash, spent[1] + macs, spent[2] + kept, largest, spent[4] + planning
+        )  # fmt: skip
+        self._look_up()
+
+    def walks(self) -> Walks:
+        """The finished walk as a batch of one."""
+        states = np.full((1, len(self.tokens)), -1, dtype=np.int32)
+        states[0, : self.placed] = self._states
+        return Walks(
+            self._table.automaton,
+            self.tokens.astype(np.int16)[None],
+            states,
+            np.array([self.placed], dtype=np.int64),
+            np.array([self.spent], dtype=np.int64),
+        )
