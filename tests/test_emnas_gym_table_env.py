@@ -6,11 +6,14 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from same_values import assert_same
 from table_worlds import small_table
 from test_emnas_gym_bench import _trainings
 from typer.testing import CliRunner
@@ -39,6 +42,7 @@ from emnas_gym.table_file import write_table
 from emnas_gym.table_space import TableSpace
 from emnas_gym.tasks import DIGITS
 from emnas_gym.variation import mutate, neighbours
+from emnas_gym.vector_table_env import EmNASVectorTableEnv
 from predictors.bench_table import bench_table
 from predictors.tables import Table as Collected
 
@@ -316,3 +320,42 @@ def test_the_command_searches_a_table(path: Path, tmp_path: Path) -> None:
     assert "searches no table" in str(done.exception)
     with pytest.raises(EmNASError, match="cannot be trained"):
         Plan(env="EmNASTable-v0", table=str(path)).evaluator_name()
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP"])
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {},
+        {"device": "board", "noise_seed": 3, "classes": False},
+        {"device": "edge", "budgets": {"macs": 900}, "on_invalid": "end"},  # one cannot run there
+        {"metric": "short", "on_invalid": "penalise", "observation": "onehot"},
+    ],
+)
+@pytest.mark.parametrize("incomplete", [False, True])
+def test_many_at_once_equal_single_environments(
+    incomplete: bool, keywords: dict[str, Any], mode: str
+) -> None:  # B25, D6
+    table = small_table(incomplete)
+    sync = SyncVectorEnv(
+        [lambda: EmNASTableEnv(table, **keywords)] * 6, autoreset_mode=AutoresetMode[mode]
+    )
+    native = EmNASVectorTableEnv(6, table, **keywords, autoreset_mode=mode.lower())
+    assert_same(sync.reset(seed=1), native.reset(seed=1))
+    rng, regrets = np.random.default_rng(0), 0
+    for _ in range(60):
+        actions = native.sample(rng)
+        wrong = rng.random(6) < 0.05
+        actions[wrong] = rng.integers(0, native.single_action_space.n, wrong.sum())  # type: ignore[attr-defined]
+        wanted, found = sync.step(actions), native.step(actions)
+        assert_same(wanted, found)
+        told = found[4].get("final_info", found[4])
+        regrets += int(told.get("_regret", np.zeros(6)).sum())
+    assert regrets > 50
+
+
+def test_the_id_makes_many_and_they_do_not_draw(path: Path) -> None:
+    made = gym.make_vec("EmNASTable-v0", 3, "vector_entry_point", table=str(path))
+    assert isinstance(made.unwrapped, EmNASVectorTableEnv)
+    with pytest.raises(UnknownName, match="ansi"):
+        EmNASVectorTableEnv(2, str(path), render_mode="ansi")

@@ -14,6 +14,7 @@ from conftest import BUDGETS, TINY, ByTokens
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from playing import make_env
+from same_values import assert_same
 
 import emnas_gym
 from emnas_gym.architecture import Architecture
@@ -34,27 +35,6 @@ from emnas_gym.vector_env import EmNASVectorEnv
 from emnas_gym.views import ON_INVALID
 
 MODES = [mode.name for mode in AutoresetMode]
-
-
-def assert_same(one: Any, other: Any, where: str = "") -> None:
-    """Equal nests of arrays and dictionaries, dtypes and shapes included."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), (where, one.keys() ^ other.keys())
-        for key in one:
-            assert_same(one[key], other[key], f"{where}/{key}")
-    elif isinstance(one, (list, tuple)):
-        for i, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{where}[{i}]")
-    elif isinstance(one, np.ndarray):
-        assert (one.dtype, one.shape) == (other.dtype, other.shape), where
-        if one.dtype == object:
-            for i, (a, b) in enumerate(zip(one, other, strict=True)):
-                assert_same(a, b, f"{where}[{i}]")
-        else:
-            assert np.array_equal(one, other), where
-    else:
-        assert type(one) is type(other), where
-        assert one == other, where
 
 
 def assert_equal_to_single(
