@@ -62,6 +62,7 @@ EXTRAS = {  # what a missing module is installed with
     "serial": "serial",
     "matplotlib": "render",
     "jinja2": "report",
+    "rliable": "report",
 }
 
 
