@@ -27,12 +27,12 @@ def _rliable() -> Any:  # noqa: ANN401
         BackendMissing: If it is not installed.
     """
     try:
-        from rliable import library, metrics
+        from rliable import library
     except ImportError as error:
         raise BackendMissing(
             "the statistics of a suite need the package rliable: pip install 'emnas-gym[report]'"
         ) from error
-    return library, metrics
+    return library
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def _column(values: Sequence[float]) -> NDArray[np.float64]:
 def _estimates(
     scores: Mapping[str, Any], func: Callable[..., NDArray[np.float64]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    library, _ = _rliable()
+    library = _rliable()
     with _seeded():
         points, intervals = library.get_interval_estimates(scores, func, reps=DRAWS)
     return points, intervals
@@ -61,13 +61,18 @@ def _estimates(
 
 def interquartile_means(scores: Scores) -> dict[str, tuple[float, Interval]]:
     """Mean of the middle half of the runs, and its 95 % interval, by label."""
-    _, metrics = _rliable()
     columns = {label: _column(values) for label, values in scores.items()}
-    points, intervals = _estimates(columns, lambda x: np.array([metrics.aggregate_iqm(x)]))
+    points, intervals = _estimates(columns, lambda x: np.array([_middle_mean(x)]))
     return {
         label: (float(points[label][0]), [float(v) for v in intervals[label][:, 0]])
         for label in scores
     }
+
+
+def _middle_mean(x: NDArray[np.float64]) -> float:
+    """Mean without the lowest and highest quarter, rounded down, as rliable's metric."""
+    cut = x.size // 4
+    return float(np.sort(x, axis=None)[cut : x.size - cut].mean())
 
 
 def probabilities_of_improvement(
@@ -101,7 +106,7 @@ def profiles(scores: Scores, thresholds: Sequence[float]) -> dict[str, dict[str,
         scores: By label.
         thresholds: Rewards, ascending.
     """
-    library, _ = _rliable()
+    library = _rliable()
     columns = {label: _column(values) for label, values in scores.items()}
     taus = np.asarray(thresholds, dtype=np.float64)
     with _seeded():

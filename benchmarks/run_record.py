@@ -23,13 +23,20 @@ def fits(problem: Problem, result: object) -> bool:
     return not problem.budgets.broken(result)
 
 
-def findings(rows: Sequence[Row], problem: Problem, described: Mapping[str, Any]) -> dict[str, Any]:
+def findings(
+    rows: Sequence[Row],
+    problem: Problem,
+    described: Mapping[str, Any],
+    true: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """What the rows of a finished run tell.
 
     Args:
         rows: All evaluations, in order.
         problem: What was searched.
         described: Of the environment; see `benchmarks.suite_environment.describe`.
+        true: Rewards of the rows without noise, by which they are among the best or not; those
+            that the search saw if None.
 
     Raises:
         EvaluationError: If nothing was evaluated.
@@ -39,7 +46,8 @@ def findings(rows: Sequence[Row], problem: Problem, described: Mapping[str, Any]
     rewards = [row.reward for row in rows]
     curve = rising(rewards)
     vectors = _vectors(rows, problem)
-    optimum = described["optimum"]
+    winner, optimum = _winner(rows, problem), described["optimum"]
+    counted = rising(rewards if true is None else true)
     return {
         "evaluations": len(rows),
         "distinct": len({row.canonical for row in rows}),
@@ -47,11 +55,11 @@ def findings(rows: Sequence[Row], problem: Problem, described: Mapping[str, Any]
         "best_at": int(np.argmax(rewards)) + 1,
         "late_mean": float(np.mean(rewards[-max(len(rewards) // 10, 1) :])),
         "curve": curve,
-        "regret": None if optimum is None else optimum["reward"] - max(rewards),
-        "to_top": to_top(curve, described["reference"]),
+        "regret": optimum["reward"] - winner["reward"] if optimum and winner["fits"] else None,
+        "to_top": to_top(counted, described["reference"]),
         "hypervolume": _hypervolume(vectors, described["reference"]),
         "front": _front(rows, vectors, problem),
-        "winner": _winner(rows, problem),
+        "winner": winner,
     }
 
 

@@ -12,11 +12,12 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
 from agents.runs import registered
+from benchmarks.known_table import known_optimum, parts
 from benchmarks.reference import draw_reference
 from benchmarks.suite import Environment
 from emnas_gym.env import EmNASEnv
 from emnas_gym.errors import DatasetError, EmNASError, StoreError, UnknownName
-from emnas_gym.evaluator import Evaluator, EvaluatorStack
+from emnas_gym.evaluator import Evaluator
 from emnas_gym.tasks import TASKS, Task
 
 SEED = "$seed"  # a keyword of this value is the seed of the run
@@ -86,14 +87,13 @@ def _check_table(environment: Environment, known: Mapping[str, Any]) -> None:
 
 def _train_in_turn(evaluator: Evaluator) -> None:
     """Lets evaluators train in the process of the run: the runs are what is done in parallel."""
-    if isinstance(evaluator, EvaluatorStack):
-        for part in evaluator.parts:
-            _train_in_turn(part)
-    elif "predictors.trained" in sys.modules:  # elsewhere none of its kind can be there
-        from predictors.trained import TrainedEvaluator
+    if "predictors.trained" not in sys.modules:  # none of its kind can be there
+        return
+    from predictors.trained import TrainedEvaluator
 
-        if isinstance(evaluator, TrainedEvaluator):
-            evaluator.workers = 1
+    for part in parts(evaluator):
+        if isinstance(part, TrainedEvaluator):
+            part.workers = 1
 
 
 def evaluator_name(environment: Environment) -> str:
@@ -133,7 +133,7 @@ def describe(environment: Environment, reference: int) -> dict[str, Any]:
             ],
             "problem": problem.to_json(),
             "evaluator": evaluator_name(environment),
-            "optimum": known_optimum(env) or exact,
+            "optimum": known_optimum(env.evaluator, problem) or exact,
             "reward_range": list(reward.range),
             "reference": sample,
         }
@@ -148,14 +148,3 @@ def _check_images(environment: Environment, task: Task) -> None:
             f"environment {environment.label!r}: the task {task.name!r} has no images, so that no "
             "winner can be trained: give it verify_seeds = 0"
         )
-
-
-def known_optimum(env: EmNASEnv) -> dict[str, Any] | None:
-    """Best reward that the environment says there is, with its interval; None where it does not."""
-    found = getattr(env, "optimum", None)
-    found = found() if callable(found) else found
-    if found is None:
-        return None
-    data = found if isinstance(found, Mapping) else vars(found)
-    low, high = data.get("interval") or (data["reward"], data["reward"])
-    return {"reward": float(data["reward"]), "interval": [float(low), float(high)]}

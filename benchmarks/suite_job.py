@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.runs import make_agent
 from benchmarks.execution import Job, Record
+from benchmarks.known_table import true_rewards, winner_report
 from benchmarks.run_record import findings, json_lines
 from benchmarks.suite_environment import evaluator_name, open_environment
 from benchmarks.suite_folder import read_json, run_folder, write_json, write_text
@@ -92,16 +93,17 @@ def _search(
         wall, cpu = time.perf_counter(), time.process_time()
         agent.search(env.problem, ledger, job.seed)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        found = findings(ledger.rows, env.problem, described)
-        found |= training_cost(env.evaluator, ledger.rows, stored)
+        true = true_rewards(env.evaluator, env.problem, ledger.rows)
+        found = findings(ledger.rows, env.problem, described, true)
+        found |= training_cost(env.evaluator, env.problem, ledger.rows, stored)
+        winner = env.problem.space.architecture(found["winner"]["tokens"])
+        found |= winner_report(env.evaluator, env.problem, winner)
     finally:
         ledger.close()
-    return _record(job, env, ledger, wall + waited(ledger.rows[:stored]), cpu, found), ledger.rows
+    return _record(job, ledger, wall + waited(ledger.rows[:stored]), cpu, found), ledger.rows
 
 
-def _record(
-    job: Job, env: EmNASEnv, ledger: Ledger, wall: float, cpu: float, found: dict[str, Any]
-) -> Record:
+def _record(job: Job, ledger: Ledger, wall: float, cpu: float, found: dict[str, Any]) -> Record:
     return {
         "env": job.env,
         "agent": job.agent,
@@ -111,10 +113,4 @@ def _record(
         "seconds": wall,
         "cpu_seconds": cpu,
         **found,
-        **_test_report(env, found),
     }
-
-
-def _test_report(env: EmNASEnv, found: dict[str, Any]) -> dict[str, Any]:
-    """What an environment tells of the winner that no search sees; None where it tells nothing."""
-    return {"test": None, "test_regret": None}

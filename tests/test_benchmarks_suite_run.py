@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,14 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from rich.console import Console
+from small_suites import rows_of
+
+from benchmarks.suite_table import show_suite, tables
+from emnas_gym.errors import StoreError
+
 ROOT = Path(__file__).parents[1]
 SUITE = """
 name = "mine"
-env = "EmNAS-v0"
 evaluations = 300
 seeds = 2
-baseline = "random"
 verify_seeds = 1
+reference = 100
+
+[[environments]]
+label = "digits"
+env = "EmNAS-v0"
 
 [[agents]]
 label = "random"
@@ -29,7 +40,6 @@ label = "evolution"
 agent = "evolution"
 options = { population = 20 }
 """
-FROM_RUNS = ("best", "mean", "distinct", "verified", "p_vs_random")
 
 
 def _start(suite: Path, out: Path) -> subprocess.Popen[str]:
@@ -71,8 +81,19 @@ def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  #
     resumed, whole = _finish(suite, tmp_path / "cut"), _finish(suite, tmp_path / "whole")
     assert kept
     assert all(p.stat().st_mtime_ns == then for p, then in kept.items()), "done twice"
-    for label in ("random", "evolution"):
-        for key in FROM_RUNS:
-            assert resumed["agents"][label][key] == whole["agents"][label][key], (label, key)
-    assert len(resumed["agents"]["evolution"]["verified"]) == 2
-    assert resumed["correlation_predicted_verified"]["n"] == 4
+    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+    for part in ("statistics", "profiles", "curves", "predicted_verified", "environments"):
+        assert resumed[part] == whole[part], part
+    assert resumed["finished"]
+    assert all(run["verified"]["trainings"] == 1 for run in resumed["runs"])
+    assert resumed["predicted_verified"]["digits"]["n"] == 4
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_suite(resumed, console)
+    shown = console.export_text()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for headers, rows in tables(resumed, "digits").items():
+        assert {len(row) for row in rows} == {len(headers)}
+        assert all(cell in shown for row in rows for cell in row)
+    with pytest.raises(StoreError, match="a result of format 2 is shown here, not of None"):
+        show_suite({"suite": "first", "agents": {}}, console)
