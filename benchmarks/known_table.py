@@ -42,13 +42,15 @@ def known_optimum(evaluator: Evaluator, problem: Problem) -> dict[str, Any] | No
     return {"reward": float(found.reward), "interval": [float(low), float(high)]}
 
 
-def true_rewards(evaluator: Evaluator, problem: Problem, rows: Sequence[Row]) -> list[float] | None:
-    """Rewards of the evaluated networks at mean accuracy; None where no table knows them."""
+def true_rewards(
+    evaluator: Evaluator, problem: Problem, networks: Sequence[Architecture]
+) -> list[float] | None:
+    """Rewards of networks at mean accuracy; None where no table knows them."""
     table = known_table(evaluator)
     if table is None:
         return None
     rewards = table.rewards(problem)
-    found = [float(rewards[table.row(problem.space.architecture(row.tokens))]) for row in rows]
+    found = [float(rewards[table.row(network)]) for network in networks]
     return [problem.reward.illegal if math.isnan(value) else value for value in found]
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.known_table import true_rewards
+from benchmarks.run_record import fits
 from emnas_gym.architecture import Architecture
-from emnas_gym.evaluator import Evaluator
+from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import sample_tokens
@@ -24,8 +26,8 @@ def draw_reference(problem: Problem, evaluator: Evaluator, count: int) -> dict[s
     """Measures a sample of a problem with the evaluator of the search.
 
     Of a space of up to 20,000 sequences it is every network, so that thresholds and optimum are
-    exact. A sample is drawn with uniform length. An evaluator that trains or runs networks is not
-    asked: there is no reference then.
+    exact; where a table knows rewards without noise, these count. A sample is drawn with uniform
+    length. An evaluator that trains or runs networks is not asked: there is no reference then.
 
     Args:
         problem: Space, budgets and reward.
@@ -33,20 +35,23 @@ def draw_reference(problem: Problem, evaluator: Evaluator, count: int) -> dict[s
         count: Networks of a sample; 0 draws none.
 
     Returns:
-        ``networks``; ``complete``, whether these are all; ``thresholds``: per share in per cent
-        the reward from which a network is among the best, None where the sample is too small to
-        tell; ``worst`` and ``best`` of each objective, larger being better; ``optimum``, of a
-        complete one.
+        ``networks`` that fit; ``complete``, whether these are all; ``thresholds``: per share in
+        per cent the reward from which a network is among the best, None where the sample is too
+        small to tell; ``worst`` and ``best`` of each objective, larger being better; ``optimum``
+        of a complete one.
     """
     if not count:
         return None
     networks = _networks(problem, count)
     complete = _countable(problem)
-    measured = _measure(evaluator, networks)
-    kept = [m for m in measured if not problem.budgets.broken(m) and m.feasible is not False]
-    if not kept:
+    results = zip(networks, _measure(evaluator, networks), strict=False)
+    known = {n: m for n, m in results if isinstance(m, Measurement) and fits(problem, m)}
+    if not known:
         return None
-    rewards = -np.sort([-problem.reward(m)[0] for m in kept])
+    kept = list(known.values())
+    seen = [problem.reward(measurement)[0] for measurement in kept]
+    true = true_rewards(evaluator, problem, list(known))
+    rewards = -np.sort([-value for value in (seen if true is None else true)])
     values = np.array([problem.reward.vector(m) for m in kept], dtype=np.float64)
     best = float(rewards[0])
     return {
@@ -74,15 +79,14 @@ def _networks(problem: Problem, count: int) -> list[Architecture]:
     return [problem.space.architecture(sample_tokens(table, rng)) for _ in range(count)]
 
 
-def _measure(evaluator: Evaluator, networks: list[Architecture]) -> list[Measurement]:
-    """What could be measured; nothing if the first shows that measuring is dear."""
-    first = evaluator.evaluate(networks[:1])
-    if any(isinstance(m, Measurement) and not set(m.provenance.values()) <= CHEAP for m in first):
+def _measure(evaluator: Evaluator, networks: list[Architecture]) -> list[Result]:
+    """Results of all; none if the first shows that measuring is dear."""
+    results = evaluator.evaluate(networks[:1])
+    if any(isinstance(m, Measurement) and not set(m.provenance.values()) <= CHEAP for m in results):
         return []
-    results = list(first)
     for start in range(1, len(networks), CHUNK):
         results += evaluator.evaluate(networks[start : start + CHUNK])
-    return [result for result in results if isinstance(result, Measurement)]
+    return results
 
 
 def _threshold(rewards: NDArray[np.float64], share: str) -> float | None:

@@ -93,7 +93,8 @@ def _search(
         wall, cpu = time.perf_counter(), time.process_time()
         agent.search(env.problem, ledger, job.seed)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        true = true_rewards(env.evaluator, env.problem, ledger.rows)
+        asked = [env.problem.space.architecture(row.tokens) for row in ledger.rows]
+        true = true_rewards(env.evaluator, env.problem, asked)
         found = findings(ledger.rows, env.problem, described, true)
         found |= training_cost(env.evaluator, env.problem, ledger.rows, stored)
         winner = env.problem.space.architecture(found["winner"]["tokens"])
