@@ -14,18 +14,24 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from small_suites import rows_of
+from small_suites import few_draws, rows_of, run_here, small_suite
+from typer.testing import CliRunner
 
+from benchmarks import suite_verify
+from benchmarks.cli import app
+from benchmarks.suite import Environment, suite_names
+from benchmarks.suite_run import collect_result
 from benchmarks.suite_table import show_suite, tables
-from emnas_gym.errors import StoreError
+from emnas_gym.errors import StoreError, UnknownName
+from predictors.training import Recipe
 
 ROOT = Path(__file__).parents[1]
 SUITE = """
 name = "mine"
-evaluations = 300
+evaluations = 120
 seeds = 2
 verify_seeds = 1
-reference = 100
+reference = 20
 
 [[environments]]
 label = "digits"
@@ -64,6 +70,50 @@ def _finish(suite: Path, out: Path) -> dict[str, Any]:
     return result
 
 
+def test_the_command_runs_a_part_and_says_what_is_missing(tmp_path: Path) -> None:  # B25
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE.replace("verify_seeds = 1", ""), encoding="utf-8")
+    command = ["run", str(suite), "--out", str(tmp_path), "--seeds", "1", "--evaluations", "12"]
+    part = [*command, "--workers", "1", "--agents", "random", "--envs", "digits"]
+    done = CliRunner().invoke(app, part, catch_exceptions=False)
+    assert "1 runs are missing" in done.stdout
+    done = CliRunner().invoke(app, [*part, "--json"], catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert result["missing"] == [{"env": "digits", "agent": "evolution", "seed": 0}]
+    assert result["seeds"] == 1
+    assert result["environments"][0]["evaluations"] == 12
+    with pytest.raises(UnknownName, match="'rondom': did you mean random"):
+        CliRunner().invoke(app, [*command, "--agents", "rondom"], catch_exceptions=False)
+
+
+def test_the_suites_are_listed() -> None:
+    shown = CliRunner().invoke(app, ["suites"], catch_exceptions=False).stdout
+    assert all(f"{name}: " in shown for name in suite_names())
+    listed = CliRunner().invoke(app, ["suites", "--json"], catch_exceptions=False).stdout
+    assert [one["name"] for one in json.loads(listed)["suites"]] == suite_names()
+
+
+@pytest.mark.usefixtures(few_draws.__name__)
+def test_winners_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # D1
+    monkeypatch.setattr(suite_verify, "full_recipe", lambda: Recipe(epochs=1))
+    digits = Environment("digits", "EmNAS-v0", 12, verify_seeds=2)
+    suite = small_suite(seeds=1, environments=(digits,))
+    result = run_here(suite, tmp_path)
+    assert result["finished"]
+    for run in result["runs"]:
+        assert run["verified"]["trainings"] == 2
+        assert run["verified"]["predicted_reward"] == run["winner"]["reward"]
+        assert 0 <= run["verified"]["accuracy"] <= 1
+    assert result["predicted_verified"]["digits"]["n"] == 2
+    weights = {p: p.stat().st_mtime_ns for p in (tmp_path / "small").rglob("*.npz")}
+    assert weights
+    assert run_here(suite, tmp_path) == result
+    assert all(path.stat().st_mtime_ns == then for path, then in weights.items()), "trained again"
+    (tmp_path / "small" / "digits" / "winners.json").unlink()
+    assert not collect_result(tmp_path / "small")["finished"], "the winners are not verified"
+
+
+@pytest.mark.slow
 def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  # E8
     suite = tmp_path / "mine.toml"
     suite.write_text(SUITE, encoding="utf-8")
