@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cli import main
+if __name__ == "__main__":  # worker processes read this file too, and need none of the commands
+    from benchmarks.cli import main
 
-if __name__ == "__main__":
     main()

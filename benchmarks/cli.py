@@ -24,8 +24,8 @@ from benchmarks.replay_world import Given
 from benchmarks.reports import folder_markdown, report_folder
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
-from benchmarks.suite import load_suite
-from benchmarks.suite_run import run_suite
+from benchmarks.suite import load_suite, suite_names
+from benchmarks.suite_run import Part, run_suite
 from benchmarks.suite_table import show_suite
 from benchmarks.throughput import PARTS, measure
 from emnas_gym.door import FAILED, print_json, run_door
@@ -112,17 +112,46 @@ def search(
 def run(
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of its TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/bench"),
-    workers: Annotated[int, typer.Option(help="Parallel processes; 0 is one a core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Parallel processes; 0 is one a core.", min=0)] = 0,
     seeds: Annotated[int | None, typer.Option(help="Seeds, if not those of the file.")] = None,
     evaluations: Annotated[int | None, typer.Option(help="If not those of the file.")] = None,
+    agents: Annotated[
+        str, typer.Option(help="Only these now, e.g. random,evolution; the others stay missing.")
+    ] = "",
+    envs: Annotated[str, typer.Option(help="Only these environments now, by label.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Runs a suite: agents × seeds on one environment, winners verified, tested against chance."""
-    result = run_suite(load_suite(suite, seeds, evaluations), out, workers, console)
+    """Runs a suite: agents × environments × seeds, winners verified, tested against random search.
+
+    Interrupt or kill it as you like: the same command goes on from what is stored.
+    """
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    part = Part(_labels(agents), _labels(envs))
+    loaded = load_suite(suite, seeds, evaluations)
+    result = run_suite(loaded, out, workers, console, part, command=command)
     if as_json:
         print_json(result)
     else:
         show_suite(result, Console())
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(label.strip() for label in text.split(",") if label.strip())
+
+
+@app.command()
+def suites(
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """Lists the suites of the project: what each asks, and how many runs it takes."""
+    known = [load_suite(name) for name in suite_names()]
+    if as_json:
+        print_json({"suites": [suite.to_json() for suite in known]})
+        return
+    for suite in known:
+        Console().print(
+            f"[bold]{suite.name}[/bold]: {suite.title} ({len(list(suite.runs()))} runs)"
+        )
 
 
 @app.command()

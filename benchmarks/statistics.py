@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def p_greater(sample: Sequence[float], baseline: Sequence[float]) -> float:
@@ -45,6 +46,27 @@ def bootstrap_interval(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def bootstrap_band(
+    values: NDArray[np.float64], confidence: float = 0.95, draws: int = 2000
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile bootstrap intervals of the mean curve: whole runs are drawn.
+
+    Args:
+        values: One curve a run, shape (runs, points).
+        confidence: Of the interval at each point by itself.
+        draws: Number of resamples.
+
+    Returns:
+        Low and high ends, each of shape (points,).
+    """
+    drawn = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
+    shares = np.zeros((draws, len(values)))
+    np.add.at(shares, (np.arange(draws)[:, None], drawn), 1.0 / len(values))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(shares @ values, [tail, 1.0 - tail], axis=0)
+    return low, high
 
 
 def expected_best(values: Sequence[float], count: int) -> float:

@@ -1,18 +1,40 @@
-"""Suites: which agents are compared, on what, with how many evaluations and seeds."""
+"""Suites: agents × environments × seeds × budgets, as a TOML file says them."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from emnas_gym.errors import EmNASError, UnknownName, nearest
+from benchmarks.suite_file import read_suite_file
+from emnas_gym.errors import EmNASError, UnknownName
 
-_KEYS = {"name", "env", "evaluations", "seeds", "baseline", "verify_seeds", "agents"}
-_LEAST = {"evaluations": 1, "seeds": 1, "verify_seeds": 0}
-_AGENT_KEYS = {"label", "agent", "options"}
+FOLDER = Path(str(resources.files("benchmarks").joinpath("suites")))
+BASELINE = "random"  # the agent that every comparison has
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment of a suite.
+
+    Attributes:
+        label: Name in tables and of its folder.
+        env: Registered id.
+        evaluations: Of every run.
+        keywords: Of the environment, as `gymnasium.make` takes them; a text ``"$seed"`` stands for
+            the seed of the run.
+        verify_seeds: Trainings of each run's winner; 0 verifies none.
+        prepare: Command that makes the file that it needs.
+    """
+
+    label: str
+    env: str
+    evaluations: int
+    keywords: dict[str, Any] = field(default_factory=dict)
+    verify_seeds: int = 0
+    prepare: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,14 +42,16 @@ class Entry:
     """One agent of a suite.
 
     Attributes:
-        label: Name in tables.
+        label: Name in tables and of its folders.
         agent: Registered name.
         options: Hyperparameters that differ from the defaults.
+        only: Labels of the environments it takes part in; all if empty.
     """
 
     label: str
     agent: str
     options: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,22 +59,69 @@ class Suite:
     """What is compared.
 
     Attributes:
-        name: Of the suite.
-        env: Registered environment.
-        evaluations: Of every run.
-        seeds: Runs of every agent.
-        baseline: Label against which the others are tested.
-        verify_seeds: Trainings of each run's winner; 0 verifies none.
-        agents: Who takes part.
+        name: Of the suite and of its folder.
+        title: The question in a sentence.
+        seeds: Runs of every agent in every environment.
+        environments: What is searched.
+        agents: Who takes part; random search is among them everywhere.
+        reference: Networks drawn at random by which runs are judged (best p %, hypervolume);
+            0 draws none.
     """
 
     name: str
-    env: str
-    evaluations: int
+    title: str
     seeds: int
-    baseline: str
-    verify_seeds: int
+    environments: tuple[Environment, ...]
     agents: tuple[Entry, ...]
+    reference: int = 2000
+
+    def environment(self, label: str) -> Environment:
+        """The environment of a label.
+
+        Raises:
+            UnknownName: If there is none.
+        """
+        known = {one.label: one for one in self.environments}
+        if label not in known:
+            raise UnknownName(f"environment of {self.name}", label, known)
+        return known[label]
+
+    def agent(self, label: str) -> Entry:
+        """The agent of a label.
+
+        Raises:
+            UnknownName: If there is none.
+        """
+        known = {one.label: one for one in self.agents}
+        if label not in known:
+            raise UnknownName(f"agent of {self.name}", label, known)
+        return known[label]
+
+    def runs(self) -> Iterator[tuple[str, str, int]]:
+        """Labels of environment and agent, and the seed, of every run.
+
+        Seeds are outermost, so that what stands after half of the time compares all agents.
+        """
+        for seed in range(self.seeds):
+            for environment in self.environments:
+                for entry in self.agents:
+                    if not entry.only or environment.label in entry.only:
+                        yield environment.label, entry.label, seed
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError: If it is something else.
+        """
+        environments = tuple(Environment(**one) for one in data["environments"])
+        agents = tuple(Entry(**one | {"only": tuple(one["only"])}) for one in data["agents"])
+        return cls(**{**data, "environments": environments, "agents": agents})
 
 
 def load_suite(name: str, seeds: int | None = None, evaluations: int | None = None) -> Suite:
@@ -59,59 +130,34 @@ def load_suite(name: str, seeds: int | None = None, evaluations: int | None = No
     Args:
         name: Name of a suite of the project, or path of a TOML file.
         seeds: Replaces the number of the file.
-        evaluations: Replaces the number of the file.
+        evaluations: Replaces the numbers of the file.
 
     Raises:
         UnknownName: If there is no such suite.
-        EmNASError: If the file has a wrong key, or one is missing.
+        EmNASError: If the file has a wrong key or value, or one is missing.
     """
-    folder = Path(str(resources.files("benchmarks").joinpath("suites")))
-    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise UnknownName("suite", name, [p.stem for p in folder.glob("*.toml")])
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EmNASError(f"{path}: is not TOML: {error}") from error
-    _check_keys(path, data, _KEYS, _KEYS - {"verify_seeds"})
-    _check_values(path, data)
-    agents = tuple(Entry(**entry) for entry in data.pop("agents"))
-    labels = [entry.label for entry in agents]
-    if len(set(labels)) < len(labels) or data["baseline"] not in labels:
-        raise EmNASError(f"{path}: labels are distinct, and the baseline is one of them: {labels}")
-    changes = {"seeds": seeds, "evaluations": evaluations}
-    data |= {key: value for key, value in changes.items() if value is not None}
-    for key in _LEAST:
-        _check_count(path, key, data.get(key, 0))
-    return Suite(agents=agents, **({"verify_seeds": 0} | data))
+        hint = "A path of a .toml file is understood too."
+        raise UnknownName("suite", name, suite_names(), hint)
+    data = read_suite_file(path, {"seeds": seeds, "evaluations": evaluations})
+    suite = Suite.from_json(data)
+    _check_baseline(path, suite)
+    return suite
 
 
-def _check_values(path: Path, data: dict[str, Any]) -> None:
-    """Checks the kinds of values; labels become names of folders, and must not leave theirs."""
-    entries = data["agents"]
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise EmNASError(f"{path}: agents is one or more [[agents]] tables")
-    for entry in entries:
-        _check_keys(path, entry, _AGENT_KEYS, {"label", "agent"})
-        if not isinstance(entry.get("options", {}), dict):
-            raise EmNASError(f"{path}: options of {entry['label']!r} is a table")
-    names = [data[key] for key in ("name", "env", "baseline")]
-    for name in [*names, *(entry[key] for entry in entries for key in ("label", "agent"))]:
-        if not isinstance(name, str) or not name:
-            raise EmNASError(f"{path}: {name!r} is no name")
-    for name in [data["name"], *(entry["label"] for entry in entries)]:
-        if Path(name).name != name or name == "..":
-            raise EmNASError(f"{path}: {name!r} cannot be the name of a folder")
+def _check_baseline(path: Path, suite: Suite) -> None:
+    """Refuses a comparison with nothing to compare with."""
+    for environment in suite.environments:
+        taking_part = [e for e in suite.agents if not e.only or environment.label in e.only]
+        if all(entry.agent != BASELINE for entry in taking_part):
+            raise EmNASError(
+                f"{path}: {environment.label!r} has no agent {BASELINE!r}: random search at equal "
+                f"evaluations is the baseline of every comparison; add [[agents]] with "
+                f'label = "random" and agent = "{BASELINE}"'
+            )
 
 
-def _check_count(path: Path, key: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < _LEAST[key]:
-        raise EmNASError(f"{path}: {key} is a whole number from {_LEAST[key]}, not {value!r}")
-
-
-def _check_keys(path: Path, table: dict[str, Any], known: set[str], needed: set[str]) -> None:
-    for key in table:
-        if key not in known:
-            raise EmNASError(f"{path}: unknown key {key!r}{nearest(key, known)}")
-    if missing := needed - set(table):
-        raise EmNASError(f"{path}: {', '.join(sorted(missing))} is missing")
+def suite_names() -> list[str]:
+    """Names of the suites of the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -1,206 +1,157 @@
-"""Runs a suite: every agent with every seed in parallel processes, then the winners' trainings."""
+"""Runs a suite: what is not there yet, in parallel; then the winners' trainings and the result."""
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from collections.abc import Callable
-from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
-from benchmarks.setup import Setup, make_setup
-from benchmarks.suite import Entry, Suite
-from benchmarks.suite_table import tabulate
-from benchmarks.verify import Verification, Verifier, full_recipe, winners
+from agents.runs import make_agent
+from benchmarks.execution import Execution, Job, ProcessPool, Record
+from benchmarks.suite import Environment, Suite
+from benchmarks.suite_collect import collect_result
+from benchmarks.suite_environment import describe
+from benchmarks.suite_folder import claimed, read_json, write_json
+from benchmarks.suite_job import finished, run_job
 from benchmarks.watch import bars
-from emnas_gym.errors import EmNASError, EvaluationError, StoreError
-from emnas_gym.history import History, Row
-from emnas_gym.ledger import Ledger
-from emnas_gym.registry import resolve
-from predictors.trained import TrainedEvaluator
-from predictors.workers import ended_on_error, make_pool
 
-Key = tuple[str, int]  # label, seed
+__all__ = ["Part", "collect_result", "run_suite"]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One agent with one seed, and what its ledger counted.
+class Part:
+    """Which runs of a suite are done now; the others stay missing.
 
     Attributes:
-        label: Of the agent.
-        seed: Of the run.
-        best: Highest reward.
-        late_mean: Mean reward of the last tenth of the evaluations.
-        distinct: Canonical networks.
-        steps: Environment steps; 0 for agents that need none.
-        invalid_steps: Steps whose token was illegal.
-        seconds: Wall time.
+        agents: Labels; all if empty.
+        envs: Labels; all if empty.
     """
 
-    label: str
-    seed: int
-    best: float
-    late_mean: float
-    distinct: int
-    steps: int
-    invalid_steps: int
-    seconds: float
+    agents: tuple[str, ...] = ()
+    envs: tuple[str, ...] = ()
+
+    def check(self, suite: Suite) -> None:
+        """Refuses labels that the suite does not have.
+
+        Raises:
+            UnknownName: Naming the nearest ones.
+        """
+        for label in self.agents:
+            suite.agent(label)
+        for label in self.envs:
+            suite.environment(label)
+
+    def has(self, env: str, agent: str) -> bool:
+        """Whether a run belongs to it."""
+        return self.has_env(env) and (not self.agents or agent in self.agents)
+
+    def has_env(self, env: str) -> bool:
+        """Whether runs in an environment belong to it."""
+        return not self.envs or env in self.envs
 
 
-def run_suite(suite: Suite, out: Path, workers: int, console: Console) -> dict[str, Any]:
-    """Runs what is not there yet, verifies the winners, and tests against the baseline.
+def run_suite(
+    suite: Suite,
+    out: Path,
+    workers: int,
+    console: Console,
+    part: Part | None = None,
+    execution: Execution | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Runs what is not there yet, verifies the winners, and tests against random search.
+
+    It can be killed at any moment; the same call goes on and comes to the same rows.
 
     Args:
         suite: What is compared.
         out: Folder; each suite has its own in it.
         workers: Parallel processes; 0 is one a core.
         console: For progress bars.
+        part: Which runs are done; all if None.
+        execution: Where runs are computed; processes of this machine if None.
+        command: That is recorded as how the result came to be.
 
     Returns:
-        ``{"agents": {label: {"best": [per seed], "verified": [...], "p_vs_random": ...}}, ...}``;
-        also written as ``result.json``.
+        The result; also written as ``result.json`` in the folder of the suite.
 
     Raises:
+        StoreError: If the folder is in use, of another version of the suite, damaged or full.
         EmNASError: If the suite cannot be run as it is written.
     """
+    chosen = part or Part()
+    chosen.check(suite)
+    for entry in suite.agents:
+        make_agent(entry.agent, **entry.options)  # a slip is an error now, not after hours
     folder = out / suite.name
-    workers = workers or os.cpu_count() or 1
-    _claim(folder, suite)
-    with bars(console) as progress:
-        total = len(suite.agents) * suite.seeds
-        bar = progress.add_task(f"{suite.name}: runs", total=total)
-        runs = _run_all(suite, folder, workers, lambda: progress.advance(bar))
-        verified: dict[Key, Verification] = {}
-        if suite.verify_seeds:
-            bar = progress.add_task("training the winners", total=total)
-            verified = _verify_all(suite, folder, workers, lambda: progress.advance(bar))
-    result = tabulate(suite, runs, verified)
-    (folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    execution = execution or ProcessPool(workers)
+    with claimed(folder, suite, command or f"python -m benchmarks run {suite.name}"):
+        with bars(console) as progress:
+            _prepare(suite, folder, chosen, progress)
+            _run(suite, folder, chosen, execution, progress)
+            _verify(suite, folder, chosen, workers or os.cpu_count() or 1, progress)
+        result = collect_result(folder)
+        write_json(folder / "result.json", result)
     return result
 
 
-def _claim(folder: Path, suite: Suite) -> None:
-    """Refuses to mix the results of two versions of a suite in one folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, text = folder / "suite.json", json.dumps(asdict(suite), indent=1)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise StoreError(f"{folder} holds another version of the suite; give another --out")
-    path.write_text(text, encoding="utf-8")
+def _prepare(suite: Suite, folder: Path, part: Part, progress: Progress) -> None:
+    """Makes every environment once, and measures its reference sample."""
+    missing = []
+    for environment in suite.environments:
+        path = folder / environment.label / "environment.json"
+        if part.has_env(environment.label) and read_json(path) is None:
+            missing.append((environment, path))
+    if not missing:
+        return
+    bar = progress.add_task("reference samples", total=len(missing))
+    for environment, path in missing:
+        write_json(path, describe(environment, suite.reference))
+        progress.advance(bar)
 
 
-def _run_all(
-    suite: Suite, folder: Path, workers: int, advance: Callable[[], None]
-) -> dict[Key, Run]:
-    entries = {(e.label, seed): e for seed in range(suite.seeds) for e in suite.agents}
-    runs = {key: run for key in entries if (run := _finished(_path(folder, key))) is not None}
-    for _ in runs:
-        advance()
-    pool = make_pool(workers, _start_worker, ())
-    with ended_on_error(pool):  # runs resume by replay; waiting for them would take minutes
-        futures = {
-            pool.submit(run_one, suite, entry, key[1], _path(folder, key)): key
-            for key, entry in entries.items()
-            if key not in runs
-        }
-        for future in as_completed(futures):
-            runs[futures[future]] = future.result()
-            advance()
-    pool.shutdown()
-    return runs
+def _run(suite: Suite, folder: Path, part: Part, execution: Execution, progress: Progress) -> None:
+    """Does the runs that have not ended; a bar for each environment."""
+    jobs = _jobs(suite, folder, part)
+    todo = [job for job in jobs if finished(job) is None]
+    rows: dict[str, TaskID] = {}
+    for env in dict.fromkeys(job.env for job in jobs):
+        mine = sum(job.env == env for job in jobs)
+        ended = mine - sum(job.env == env for job in todo)
+        rows[env] = progress.add_task(f"{env}: runs", total=mine, completed=ended)
+
+    def done(job: Job, record: Record) -> None:
+        progress.advance(rows[job.env])
+
+    execution.run(todo, run_job, done)
 
 
-def _start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _path(folder: Path, key: Key) -> Path:
-    return folder / key[0] / f"seed-{key[1]}"
+def _jobs(suite: Suite, folder: Path, part: Part) -> list[Job]:
+    runs = (run for run in suite.runs() if part.has(run[0], run[1]))
+    return [Job(suite, env, agent, seed, str(folder)) for env, agent, seed in runs]
 
 
-def _finished(folder: Path) -> Run | None:
-    path = folder / "run.json"
-    if not path.exists():
-        return None
-    try:
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise EmNASError(f"{path} is damaged ({error}); remove it to run again") from error
+def _verify(suite: Suite, folder: Path, part: Part, workers: int, progress: Progress) -> None:
+    """Trains the winners of all runs that have ended, where the suite asks for it."""
+    for environment in suite.environments:
+        if environment.verify_seeds and part.has_env(environment.label):
+            records = _ended(_jobs(suite, folder, Part(envs=(environment.label,))))
+            _verify_one(environment, records, folder / environment.label, workers, progress)
 
 
-def run_one(suite: Suite, entry: Entry, seed: int, folder: Path) -> Run:
-    """Runs one agent with one seed; resumes from its history by replay."""
-    setup = make_setup(suite.env)
-    agent = resolve("agent", entry.agent).with_options(**entry.options)
-    about = {"agent": agent.name, "config": agent.config.to_json(), "seed": seed}
-    start = time.perf_counter()
-    ledger = Ledger(
-        setup.make_evaluator(),
-        setup.problem,
-        suite.evaluations,
-        folder / "history.sqlite",
-        about | {"evaluator": setup.evaluator},
-    )
-    try:
-        agent.search(setup.problem, ledger, seed)
-        run = _count(ledger, entry.label, seed, time.perf_counter() - start)
-    finally:
-        ledger.close()
-    partial = folder / "run.part"
-    partial.write_text(json.dumps(asdict(run)), encoding="utf-8")
-    partial.replace(folder / "run.json")
-    return run
+def _verify_one(
+    environment: Environment, records: list[Record], folder: Path, workers: int, progress: Progress
+) -> None:
+    from benchmarks.suite_verify import verify_winners  # loads torch: only where something trains
+
+    bar = progress.add_task(f"{environment.label}: training the winners", total=len(records))
+    verify_winners(environment, records, folder, workers, lambda: progress.advance(bar))
 
 
-def _count(ledger: Ledger, label: str, seed: int, seconds: float) -> Run:
-    rewards = [row.reward for row in ledger.rows]
-    late = rewards[-max(len(rewards) // 10, 1) :]
-    return Run(
-        label=label,
-        seed=seed,
-        best=ledger.best.reward,
-        late_mean=float(np.mean(late)),
-        distinct=ledger.distinct,
-        steps=ledger.steps,
-        invalid_steps=ledger.invalid_steps,
-        seconds=seconds,
-    )
-
-
-def _verify_all(
-    suite: Suite, folder: Path, workers: int, advance: Callable[[], None]
-) -> dict[Key, Verification]:
-    """Trains the network of highest predicted reward of every run."""
-    setup = make_setup(suite.env)
-    keys = [(entry.label, seed) for seed in range(suite.seeds) for entry in suite.agents]
-    best = {key: _winner(_path(folder, key), setup) for key in keys}
-    trainer = TrainedEvaluator(setup.images(), full_recipe(), workers=workers)
-    seeds = tuple(range(suite.verify_seeds))
-    verifier = Verifier(trainer, setup.problem, seeds, folder / "verified.json")
-    try:
-        results = verifier.verify(list(best.values()), advance)
-    finally:
-        trainer.close()
-    for result in results:
-        if isinstance(result, EvaluationError):
-            raise result
-    return {k: r for k, r in zip(keys, results, strict=True) if isinstance(r, Verification)}
-
-
-def _winner(folder: Path, setup: Setup) -> Row:
-    history = History(folder / "history.sqlite")
-    try:
-        found = winners(list(history.rows()), setup.problem, 1)
-    finally:
-        history.close()
-    if not found:
-        raise EvaluationError(f"{folder}: no network that was measured keeps all budgets")
-    return found[0]
+def _ended(jobs: Sequence[Job]) -> list[Record]:
+    return [record for job in jobs if (record := finished(job)) is not None]

@@ -1,128 +1,91 @@
-"""The table of a suite: what each agent found, and which differences are larger than chance."""
+"""The tables of a suite for a terminal: what each agent found, how sure that is, what it cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.statistics import bootstrap_interval, holm, p_greater
-from benchmarks.suite import Suite
-from benchmarks.verify import Verification
-from benchmarks.versions import versions
+from emnas_gym.errors import StoreError
 
-if TYPE_CHECKING:
-    from benchmarks.suite_run import Run
+FORMAT = 2
+FOUND = ("agent", "best\nreward", "95 %", "IQM", "p", "better\nthan base", "95 %")
+VERIFIED = ("agent", "verified", "95 %", "p")
+COST = ("agent", "regret", "top 1 %\nafter", "late\nmean", "distinct", "invalid", "trainings",
+        "seconds", "CPU s")  # fmt: skip
+Rows = list[list[str]]
 
 
-def tabulate(
-    suite: Suite,
-    runs: Mapping[tuple[str, int], Run],
-    verified: Mapping[tuple[str, int], Verification],
-) -> dict[str, Any]:
-    """Sums a suite up: per agent all seeds' values, intervals, and Holm-adjusted p-values.
+def tables(result: Mapping[str, Any], env: str) -> dict[tuple[str, ...], Rows]:
+    """Headers → rows of the tables of one environment, as text.
 
     Args:
-        suite: What was compared.
-        runs: By label and seed.
-        verified: Verification of each run's winner; may be empty.
+        result: Of a suite; see `benchmarks.suite_collect.collect_result`.
+        env: Label of the environment.
+
     """
-    agents = {entry.label: _row(suite, entry.label, runs, verified) for entry in suite.agents}
-    _add_p_values(agents, suite.baseline, "best", "p_vs_random")
-    if verified:
-        _add_p_values(agents, suite.baseline, "verified", "p_verified_vs_random")
-    return {
-        "suite": suite.name,
-        "env": suite.env,
-        "evaluations": suite.evaluations,
-        "seeds": suite.seeds,
-        "baseline": suite.baseline,
-        "agents": agents,
-        "correlation_predicted_verified": _correlation(agents) if verified else None,
-        "versions": versions(),
+    statistics = result["statistics"].get(env, {})
+    runs = {label: [r for r in result["runs"] if (r["env"], r["agent"]) == (env, label)]
+            for label in statistics}  # fmt: skip
+    found: dict[tuple[str, ...], Rows] = {
+        FOUND: [_found(label, row) for label, row in statistics.items()]
     }
+    if any(row["verified_mean"] is not None for row in statistics.values()):
+        found[VERIFIED] = [_verified(label, row) for label, row in statistics.items()]
+    return found | {COST: [_cost(label, of) for label, of in runs.items()]}
 
 
-def _row(
-    suite: Suite,
-    label: str,
-    runs: Mapping[tuple[str, int], Run],
-    verified: Mapping[tuple[str, int], Verification],
-) -> dict[str, Any]:
-    mine = [runs[label, seed] for seed in range(suite.seeds)]
-    best = [run.best for run in mine]
-    steps, invalid = sum(r.steps for r in mine), sum(r.invalid_steps for r in mine)
-    row: dict[str, Any] = {
-        "best": best,
-        "mean": float(np.mean(best)),
-        "interval": bootstrap_interval(best),
-        "late_mean": float(np.mean([run.late_mean for run in mine])),
-        "distinct": float(np.mean([run.distinct for run in mine])),
-        "invalid_share": invalid / steps if steps else None,
-        "seconds": float(np.mean([run.seconds for run in mine])),
-    }
-    if verified:
-        trained = [verified[label, seed] for seed in range(suite.seeds)]
-        row["verified"] = [result.reward for result in trained]
-        row["verified_mean"] = float(np.mean(row["verified"]))
-        row["verified_interval"] = bootstrap_interval(row["verified"])
-        row["verified_accuracy"] = [result.mean for result in trained]
-    return row
-
-
-def _add_p_values(agents: dict[str, dict[str, Any]], baseline: str, column: str, key: str) -> None:
-    raw = {
-        label: p_greater(row[column], agents[baseline][column])
-        for label, row in agents.items()
-        if label != baseline
-    }
-    adjusted = holm(raw)
-    for label, row in agents.items():
-        row[key] = adjusted.get(label)
-
-
-def _correlation(agents: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Agreement of predicted and verified reward over all winners."""
-    from scipy.stats import kendalltau, pearsonr, spearmanr
-
-    predicted = [value for row in agents.values() for value in row["best"]]
-    found = [value for row in agents.values() for value in row["verified"]]
-    return {
-        "n": len(found),
-        "pearson": float(pearsonr(predicted, found).statistic),
-        "spearman": float(spearmanr(predicted, found).statistic),
-        "kendall": float(kendalltau(predicted, found).statistic),
-    }
-
-
-HEADERS = ("agent", "best reward", "95 %", "p", "verified", "95 %", "p", "late mean", "distinct",
-           "invalid", "seconds")  # fmt: skip
-FOUND = 7  # columns that say what was found; the others say how
-
-
-def cells(result: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the table as text."""
-    return [[label, *_cells(row)] for label, row in result["agents"].items()]
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    known = "verified" in row
+def _found(label: str, row: Mapping[str, Any]) -> list[str]:
+    chance = row["probability_of_improvement"]
     return [
+        label,
         f"{row['mean']:.4f}",
         _interval(row["interval"]),
-        _p(row["p_vs_random"]),
-        f"{row['verified_mean']:.4f}" if known else "–",
-        _interval(row["verified_interval"]) if known else "–",
-        _p(row.get("p_verified_vs_random")),
-        f"{row['late_mean']:.3f}",
-        f"{row['distinct']:.0f}",
-        "–" if row["invalid_share"] is None else f"{100 * row['invalid_share']:.1f} %",
-        f"{row['seconds']:.0f}",
+        f"{row['iqm']:.4f}",
+        _p(row["p_holm"]),
+        "–" if chance is None else f"{100 * chance['value']:.0f} %",
+        "–" if chance is None else "–".join(f"{100 * end:.0f}" for end in chance["interval"]),
     ]
+
+
+def _verified(label: str, row: Mapping[str, Any]) -> list[str]:
+    if row["verified_mean"] is None:
+        return [label, "–", "–", "–"]
+    interval, p = _interval(row["verified_interval"]), _p(row["verified_p_holm"])
+    return [label, f"{row['verified_mean']:.4f}", interval, p]
+
+
+def _cost(label: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    steps, invalid = sum(r["steps"] for r in runs), sum(r["invalid_steps"] for r in runs)
+    return [
+        label,
+        _mean(runs, "regret", "{:.4f}"),
+        _to_top(runs),
+        _mean(runs, "late_mean", "{:.3f}"),
+        _mean(runs, "distinct", "{:.0f}"),
+        f"{100 * invalid / steps:.1f} %" if steps else "–",
+        _mean(runs, "trainings", "{:.0f}"),
+        _mean(runs, "seconds", "{:.1f}"),
+        _mean(runs, "cpu_seconds", "{:.1f}"),
+    ]
+
+
+def _mean(runs: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
+    values = [run[key] for run in runs if run[key] is not None]
+    return form.format(np.mean(values)) if values else "–"
+
+
+def _to_top(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Median evaluations until a run is among the best 1 %; runs that never were count as last."""
+    if not all("1" in run["to_top"] for run in runs):
+        return "–"
+    after = [run["to_top"]["1"] for run in runs]
+    middle = float(np.median([np.inf if at is None else at for at in after]))
+    return f"{middle:.0f}" if np.isfinite(middle) else "never"
 
 
 def _interval(interval: Sequence[float]) -> str:
@@ -136,30 +99,44 @@ def _p(value: float | None) -> str:
 
 
 def show_suite(result: Mapping[str, Any], console: Console) -> None:
-    """Prints the table."""
-    title = f"{result['env']}, {result['evaluations']} evaluations, {result['seeds']} seeds"
-    console.print(_table(result, range(FOUND), title))
-    console.print(_table(result, [0, *range(FOUND, len(HEADERS))], ""))
-    if correlation := result["correlation_predicted_verified"]:
+    """Prints the tables of every environment, within 80 columns.
+
+    Raises:
+        StoreError: If the result is of another format.
+    """
+    if result.get("format") != FORMAT:
+        raise StoreError(
+            f"a result of format {FORMAT} is shown here, not of {result.get('format')!r}; run the "
+            "suite again in another folder"
+        )
+    for environment in result["environments"]:
+        title = (
+            f"{environment['label']}: {environment['env']}, {environment['evaluations']} "
+            f"evaluations, {result['seeds']} seeds; base: {environment['baseline']}"
+        )
+        for headers, rows in tables(result, environment["label"]).items():
+            console.print(_table(headers, rows, title))
+            title = ""
+        _show_correlation(result["predicted_verified"].get(environment["label"]), console)
+    if missing := len(result["missing"]):
+        console.print(f"{missing} runs are missing: the same command goes on from what is there")
+
+
+def _show_correlation(found: Mapping[str, Any] | None, console: Console) -> None:
+    if found is not None and found["pearson"] is not None:
         console.print(
-            f"predicted and verified reward over {correlation['n']} winners: "
-            f"Pearson {correlation['pearson']:.2f}, Spearman {correlation['spearman']:.2f}"
+            f"predicted and verified reward over {found['n']} winners: "
+            f"Pearson {found['pearson']:.2f}, Spearman {found['spearman']:.2f}"
         )
 
 
-def _table(result: Mapping[str, Any], columns: Sequence[int], title: str) -> Table:
-    """Some columns of the table: all of them are wider than a terminal."""
+def _table(headers: Sequence[str], rows: Rows, title: str) -> Table:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    for column in columns:
-        header = HEADERS[column].replace("best reward", "best\nreward").replace("late ", "late\n")
-        table.add_column(header, justify="right" if column else "left", no_wrap=True)
-    for row in cells(result):
-        table.add_row(*(row[column] for column in columns))
+    for column, header in enumerate(headers):
+        first = column == 0  # labels are the user's, and may be long
+        table.add_column(
+            header, justify="left" if first else "right", no_wrap=not first, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row)
     return table
-
-
-def markdown(result: Mapping[str, Any]) -> str:
-    """The table for a README."""
-    lines = ["| " + " | ".join(HEADERS) + " |", "|" + " --- |" * len(HEADERS)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(result)]
-    return "\n".join(lines)

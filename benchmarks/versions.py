@@ -9,7 +9,7 @@ from emnas_gym.version import __version__
 
 PACKAGES = (
     "numpy", "gymnasium", "torch", "scikit-learn", "stable-baselines3", "sb3-contrib",
-    "ai-edge-litert", "ethos-u-vela", "matplotlib", "scipy",
+    "ai-edge-litert", "ethos-u-vela", "matplotlib", "scipy", "rliable",
 )  # fmt: skip
 
 

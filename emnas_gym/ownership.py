@@ -36,6 +36,8 @@ class Ownership:
                 raise StoreError(
                     f"{path} is in use by another process; wait for it, or write to another folder"
                 ) from error
+            if isinstance(error, sqlite3.OperationalError):  # such as a full disk
+                raise StoreError(f"{path} cannot be written: {error}") from error
             raise StoreError(f"{lock} is no lock of ours ({error}); remove it") from error
 
     def release(self) -> None:

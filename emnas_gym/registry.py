@@ -66,6 +66,7 @@ EXTRAS = {  # what a missing module is installed with
     "jinja2": "report",
     "pyarrow": "table",
     "ray": "ray",
+    "rliable": "report",
 }
 
 

@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 from conftest import BUDGETS, TINY, ByTokens
 
-from agents.runs import registered
 from benchmarks.setup import Setup, make_setup
-from benchmarks.statistics import holm, p_greater
-from benchmarks.suite import Entry, Suite, load_suite
-from benchmarks.suite_run import Run
-from benchmarks.suite_table import cells, markdown, tabulate
+from benchmarks.suite import Entry, Environment, Suite, load_suite, suite_names
+from benchmarks.suite_environment import describe
 from benchmarks.verify import Verification, Verifier, winners
 from emnas_gym.errors import (
     DatasetError,
@@ -37,10 +34,19 @@ from predictors.training import Recipe
 
 GOOD = """
 name = "mine"
-env = "EmNAS-v0"
+title = "Mine"
 evaluations = 50
 seeds = 3
-baseline = "random"
+
+[[environments]]
+label = "digits"
+env = "EmNAS-v0"
+
+[[environments]]
+label = "tight digits"
+env = "EmNAS-v0"
+evaluations = 20
+keywords = { budgets = { ram_bytes = 6000 } }
 
 [[agents]]
 label = "random"
@@ -49,6 +55,7 @@ agent = "random"
 [[agents]]
 label = "slow evolution"
 agent = "evolution"
+only = ["digits"]
 options = { population = 20 }
 """
 
@@ -61,26 +68,36 @@ def _write(folder: Path, text: str | bytes) -> str:
     return str(path)
 
 
-def test_a_suite_of_the_users_own(tmp_path: Path) -> None:
+def test_a_suite_of_the_users_own(tmp_path: Path) -> None:  # B25
     suite = load_suite(_write(tmp_path, GOOD))
-    assert suite == Suite(
-        "mine", "EmNAS-v0", 50, 3, "random", 0,
-        (Entry("random", "random"), Entry("slow evolution", "evolution", {"population": 20})),
-    )  # fmt: skip
+    environments = (
+        Environment("digits", "EmNAS-v0", 50),
+        Environment("tight digits", "EmNAS-v0", 20, {"budgets": {"ram_bytes": 6000}}),
+    )
+    slow = Entry("slow evolution", "evolution", {"population": 20}, ("digits",))
+    assert suite == Suite("mine", "Mine", 3, environments, (Entry("random", "random"), slow))
+    assert list(suite.runs())[:3] == [
+        ("digits", "random", 0), ("digits", "slow evolution", 0), ("tight digits", "random", 0),
+    ]  # fmt: skip
+    assert len(list(suite.runs())) == 9
     changed = load_suite(_write(tmp_path, GOOD), seeds=2, evaluations=7)
-    assert changed == replace(suite, seeds=2, evaluations=7)
+    assert changed.seeds == 2
+    assert [one.evaluations for one in changed.environments] == [7, 7]
+    assert Suite.from_json(json.loads(json.dumps(suite.to_json()))) == suite
 
 
 def test_the_suites_of_the_project_can_be_run() -> None:
-    folder = Path(__file__).parents[1] / "benchmarks" / "suites"
-    names = [path.stem for path in folder.glob("*.toml")]
-    assert "first" in names
-    for name in names:
+    assert {"first", "nb201", "own"} <= set(suite_names())
+    for name in suite_names():
         suite = load_suite(name)
         assert suite.name == name
-        assert registered(suite.env)
         assert {entry.agent for entry in suite.agents} <= set(TABLES["agent"])
         assert suite.seeds >= 10, "every comparison has ten seeds or more"
+    for name in ("first", "own"):
+        described = [describe(one, 20) for one in load_suite(name).environments]
+        assert all(one["problem"]["lengths"] == [4, 15] for one in described)
+        samplers = {entry.options.get("sampler") for entry in load_suite(name).agents}
+        assert samplers >= {None, "walk"}, "where lengths differ, both samplers are shown"
 
 
 @pytest.mark.parametrize(
@@ -88,29 +105,81 @@ def test_the_suites_of_the_project_can_be_run() -> None:
     [
         ("seeds = 3", "sedes = 3", "mine.toml: unknown key 'sedes': did you mean seeds"),
         ("seeds = 3", "", "mine.toml: seeds is missing"),
-        ("seeds = 3", "seeds = 0", "seeds is a whole number from 1, not 0"),
-        ("seeds = 3", 'seeds = "3"', "seeds is a whole number from 1, not '3'"),
+        ("seeds = 3", "seeds = 0", "seeds is a whole number from 1 to 10000, not 0"),
+        ("seeds = 3", 'seeds = "3"', "seeds is a whole number from 1 to 10000, not '3'"),
         ("seeds = 3", "seeds = true", "seeds is a whole number"),
-        ("evaluations = 50", "evaluations = 5.5", "evaluations is a whole number from 1"),
-        ("seeds = 3", "seeds = 3\nverify_seeds = -1", "verify_seeds is a whole number from 0"),
+        ("seeds = 3", "seeds = 3\nseeds = 4", "mine.toml: is not TOML"),
         ("seeds = 3", "seeds = ", "mine.toml: is not TOML"),
-        ('baseline = "random"', 'baseline = "chance"', "the baseline is one of them"),
+        ("seeds = 3", "seeds = 3\nverify_seeds = -1", "verify_seeds is a whole number from 0"),
+        ("seeds = 3", "seeds = 3\nreference = 1.5", "reference is a whole number from 0"),
+        ("evaluations = 50", "evaluations = 5.5", "evaluations is a whole number from 1"),
+        ("evaluations = 50", "", "'digits': evaluations is missing, here and for the whole"),
+        ("evaluations = 20", "evaluations = -1", "'tight digits': evaluations is a whole number"),
+        ('title = "Mine"', "title = 3", "title is a text, not 3"),
+        ('env = "EmNAS-v0"', "", r"\[\[environments\]\]: env is missing"),
+        ('env = "EmNAS-v0"', "env = 5", "'digits': env is a text, not 5"),
+        ("keywords = {", "keywrods = {", "unknown key 'keywrods': did you mean keywords"),
+        ("{ budgets = { ram_bytes = 6000 } }", "5", "keywords is a table, not 5"),
+        ("ram_bytes = 6000", "ram_bytes = nan", "keywords are plain finite values"),
+        ("ram_bytes = 6000", "ram_bytes = 2025-01-01", "keywords are plain finite values"),
+        ("keywords = {", 'keywords = { observation = "ids", ', "observation is not the suite's"),
+        ('"tight digits"', '"Digits"', "labels are distinct"),
         ("slow evolution", "random", "labels are distinct"),
+        ("keywords = { budgets = { ram_bytes = 6000 } }\n", "", None),
+        ('agent = "random"', 'agent = "evolution"', "'digits' has no agent 'random': random sea"),
+        ('agent = "random"', 'agent = "random"\nonly = ["digits"]', "'tight digits' has no agent"),
+        ('only = ["digits"]', 'only = ["digit"]', "no environment 'digit': did you mean digits"),
+        ('only = ["digits"]', 'only = ["digits", "digits"]', "names an environment twice"),
+        ('only = ["digits"]', 'only = "digits"', "only is a list of labels"),
         ("options = {", "optoins = {", "unknown key 'optoins': did you mean options"),
-        ('agent = "evolution"', "", "agent is missing"),
+        ('agent = "evolution"', "", r"\[\[agents\]\]: agent is missing"),
         ('agent = "evolution"', "agent = 5", "5 is no name"),
-        ("options = { population = 20 }", "options = 20", "options of 'slow evolution' is a table"),
+        ("options = { population = 20 }", "options = 20", "'slow evolution': options is a table"),
         ("slow evolution", "../elsewhere", "cannot be the name of a folder"),
+        ("slow evolution", "a/b", "cannot be the name of a folder"),
+        ("slow evolution", "a\\\\b", "cannot be the name of a folder"),
+        ("slow evolution", "x" * 65, "cannot be the name of a folder"),
+        ("slow evolution", "ends ", "cannot be the name of a folder"),
+        ("tight digits", "..", "cannot be the name of a folder"),
+        ("slow evolution", "verified.json", "is the name of a file of the runner"),
+        ("slow evolution", "Weights", "is the name of a file of the runner"),
         ('name = "mine"', 'name = ".."', "cannot be the name of a folder"),
         ('name = "mine"', "name = 3", "3 is no name"),
-        (GOOD[GOOD.index("[[agents]]") :], "agents = 5", r"agents is one or more \[\[agents\]\]"),
-        (GOOD[GOOD.index("[[agents]]") :], "agents = []", "the baseline is one of them"),
+        (GOOD[GOOD.index("[[agents]]") :], "", "agents is missing"),
+        ("[[agents]]", "[[agent]]", "unknown key 'agent': did you mean agents"),
     ],
 )
-def test_a_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_mistake_names_file_and_key(
+    tmp_path: Path, old: str, new: str, message: str | None
+) -> None:
     assert old in GOOD
-    with pytest.raises(EmNASError, match=message):
-        load_suite(_write(tmp_path, GOOD.replace(old, new, 1)))
+    path = _write(tmp_path, GOOD.replace(old, new, 1))
+    if message is None:  # the same environment with another budget of evaluations is another one
+        assert len(load_suite(path).environments) == 2
+        return
+    with pytest.raises(EmNASError, match=message) as raised:
+        load_suite(path)
+    assert "mine.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize("table", ["agents", "environments"])
+@pytest.mark.parametrize("value", ["5", "[]", "[5]", "{}"])
+def test_tables_that_are_none(tmp_path: Path, table: str, value: str) -> None:
+    other = {"agents": "environments", "environments": "agents"}[table]
+    start = {"agents": "[[agents]]", "environments": "[[environments]]"}[other]
+    part = GOOD[GOOD.index(start) :].split("\n\n")[0]
+    text = f'name = "mine"\nseeds = 1\nevaluations = 5\n{table} = {value}\n{part}'
+    with pytest.raises(EmNASError, match=rf"{table} is one or more \[\[{table}\]\] tables"):
+        load_suite(_write(tmp_path, text))
+
+
+def test_the_same_agent_or_environment_twice_is_refused(tmp_path: Path) -> None:
+    twice = '\n[[agents]]\nlabel = "again"\nagent = "random"\n'
+    with pytest.raises(EmNASError, match="'random' and 'again' are the same; remove one"):
+        load_suite(_write(tmp_path, GOOD + twice))
+    same = '\n[[environments]]\nlabel = "too"\nenv = "EmNAS-v0"\n'
+    with pytest.raises(EmNASError, match="'digits' and 'too' are the same; remove one"):
+        load_suite(_write(tmp_path, GOOD + same))
 
 
 def test_files_that_are_no_suites(tmp_path: Path) -> None:
@@ -120,61 +189,12 @@ def test_files_that_are_no_suites(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "nothing.toml"))
     with pytest.raises(EmNASError, match="is not TOML"):
         load_suite(_write(tmp_path, b"\xff\xfe not text"))
-    with pytest.raises(EmNASError, match="seeds is a whole number from 1, not 0"):
+    with pytest.raises(EmNASError, match="is larger than"):
+        load_suite(_write(tmp_path, b"#" * (1 << 20) + b"\n"))
+    with pytest.raises(EmNASError, match="is not TOML"):
+        load_suite(_write(tmp_path, "a = " + "[" * 100_000))
+    with pytest.raises(EmNASError, match="seeds is a whole number from 1 to 10000, not 0"):
         load_suite("first", seeds=0)
-
-
-# ------------------------------------------------------------------------------------------ table
-
-LABELS = ("random", "good", "same")
-
-
-def _suite() -> Suite:
-    agents = tuple(Entry(label, "random") for label in LABELS)
-    return Suite("mine", "EmNAS-v0", 100, 6, "random", 2, agents)
-
-
-def _scripted() -> tuple[dict[tuple[str, int], Run], dict[tuple[str, int], Verification]]:
-    rng = np.random.default_rng(0)
-    runs, verified = {}, {}
-    for label in LABELS:
-        for seed in range(6):
-            best = float(rng.normal(1.0 if label == "good" else 0.8, 0.02))
-            runs[label, seed] = Run(label, seed, best, best / 2, 90 + seed, 1000, 10 * seed, 2.0)
-            verified[label, seed] = Verification((0.9, 0.8), (0.9, 0.9), best - 0.1, best, 0)
-    return runs, verified
-
-
-def test_a_table_says_which_differences_are_larger_than_chance() -> None:
-    runs, verified = _scripted()
-    result = tabulate(_suite(), runs, verified)
-    assert json.loads(json.dumps(result, allow_nan=False))["suite"] == "mine"
-    agents = result["agents"]
-    best = {label: [runs[label, seed].best for seed in range(6)] for label in LABELS}
-    raw = {label: p_greater(best[label], best["random"]) for label in ("good", "same")}
-    assert agents["random"]["p_vs_random"] is None
-    for label, p_value in holm(raw).items():
-        assert agents[label]["best"] == best[label]
-        assert agents[label]["p_vs_random"] == p_value
-    assert agents["good"]["p_vs_random"] < 0.01 < agents["same"]["p_vs_random"]
-    assert agents["good"]["verified"] == pytest.approx([b - 0.1 for b in best["good"]])
-    assert agents["good"]["invalid_share"] == pytest.approx(150 / 6000)
-    assert result["correlation_predicted_verified"]["n"] == 18
-    assert result["correlation_predicted_verified"]["pearson"] == pytest.approx(1.0)
-    low, high = agents["good"]["interval"]
-    assert low < np.mean(best["good"]) < high
-
-
-def test_a_table_without_verification_has_dashes() -> None:
-    result = tabulate(_suite(), _scripted()[0], {})
-    assert result["correlation_predicted_verified"] is None
-    assert "verified" not in result["agents"]["good"]
-    rows = cells(result)
-    assert [row[0] for row in rows] == list(LABELS)
-    assert {len(row) for row in rows} == {11}
-    text = markdown(result)
-    assert len(text.splitlines()) == 2 + len(LABELS)
-    assert all(line.count("|") == 12 for line in text.splitlines())
 
 
 # ----------------------------------------------------------------------------------------- verify

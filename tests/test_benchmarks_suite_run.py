@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,14 +12,30 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from rich.console import Console
+from small_suites import few_draws, rows_of, run_here, small_suite
+from typer.testing import CliRunner
+
+from benchmarks import suite_verify
+from benchmarks.cli import app
+from benchmarks.suite import Environment, suite_names
+from benchmarks.suite_run import collect_result
+from benchmarks.suite_table import show_suite, tables
+from emnas_gym.errors import StoreError, UnknownName
+from predictors.training import Recipe
+
 ROOT = Path(__file__).parents[1]
 SUITE = """
 name = "mine"
-env = "EmNAS-v0"
-evaluations = 300
+evaluations = 120
 seeds = 2
-baseline = "random"
 verify_seeds = 1
+reference = 20
+
+[[environments]]
+label = "digits"
+env = "EmNAS-v0"
 
 [[agents]]
 label = "random"
@@ -29,7 +46,6 @@ label = "evolution"
 agent = "evolution"
 options = { population = 20 }
 """
-FROM_RUNS = ("best", "mean", "distinct", "verified", "p_vs_random")
 
 
 def _start(suite: Path, out: Path) -> subprocess.Popen[str]:
@@ -54,6 +70,50 @@ def _finish(suite: Path, out: Path) -> dict[str, Any]:
     return result
 
 
+def test_the_command_runs_a_part_and_says_what_is_missing(tmp_path: Path) -> None:  # B25
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE.replace("verify_seeds = 1", ""), encoding="utf-8")
+    command = ["run", str(suite), "--out", str(tmp_path), "--seeds", "1", "--evaluations", "12"]
+    part = [*command, "--workers", "1", "--agents", "random", "--envs", "digits"]
+    done = CliRunner().invoke(app, part, catch_exceptions=False)
+    assert "1 runs are missing" in done.stdout
+    done = CliRunner().invoke(app, [*part, "--json"], catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert result["missing"] == [{"env": "digits", "agent": "evolution", "seed": 0}]
+    assert result["seeds"] == 1
+    assert result["environments"][0]["evaluations"] == 12
+    with pytest.raises(UnknownName, match="'rondom': did you mean random"):
+        CliRunner().invoke(app, [*command, "--agents", "rondom"], catch_exceptions=False)
+
+
+def test_the_suites_are_listed() -> None:
+    shown = CliRunner().invoke(app, ["suites"], catch_exceptions=False).stdout
+    assert all(f"{name}: " in shown for name in suite_names())
+    listed = CliRunner().invoke(app, ["suites", "--json"], catch_exceptions=False).stdout
+    assert [one["name"] for one in json.loads(listed)["suites"]] == suite_names()
+
+
+@pytest.mark.usefixtures(few_draws.__name__)
+def test_winners_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # D1
+    monkeypatch.setattr(suite_verify, "full_recipe", lambda: Recipe(epochs=1))
+    digits = Environment("digits", "EmNAS-v0", 12, verify_seeds=2)
+    suite = small_suite(seeds=1, environments=(digits,))
+    result = run_here(suite, tmp_path)
+    assert result["finished"]
+    for run in result["runs"]:
+        assert run["verified"]["trainings"] == 2
+        assert run["verified"]["predicted_reward"] == run["winner"]["reward"]
+        assert 0 <= run["verified"]["accuracy"] <= 1
+    assert result["predicted_verified"]["digits"]["n"] == 2
+    weights = {p: p.stat().st_mtime_ns for p in (tmp_path / "small").rglob("*.npz")}
+    assert weights
+    assert run_here(suite, tmp_path) == result
+    assert all(path.stat().st_mtime_ns == then for path, then in weights.items()), "trained again"
+    (tmp_path / "small" / "digits" / "winners.json").unlink()
+    assert not collect_result(tmp_path / "small")["finished"], "the winners are not verified"
+
+
+@pytest.mark.slow
 def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  # E8
     suite = tmp_path / "mine.toml"
     suite.write_text(SUITE, encoding="utf-8")
@@ -71,8 +131,19 @@ def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  #
     resumed, whole = _finish(suite, tmp_path / "cut"), _finish(suite, tmp_path / "whole")
     assert kept
     assert all(p.stat().st_mtime_ns == then for p, then in kept.items()), "done twice"
-    for label in ("random", "evolution"):
-        for key in FROM_RUNS:
-            assert resumed["agents"][label][key] == whole["agents"][label][key], (label, key)
-    assert len(resumed["agents"]["evolution"]["verified"]) == 2
-    assert resumed["correlation_predicted_verified"]["n"] == 4
+    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+    for part in ("statistics", "profiles", "curves", "predicted_verified", "environments"):
+        assert resumed[part] == whole[part], part
+    assert resumed["finished"]
+    assert all(run["verified"]["trainings"] == 1 for run in resumed["runs"])
+    assert resumed["predicted_verified"]["digits"]["n"] == 4
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_suite(resumed, console)
+    shown = console.export_text()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for headers, rows in tables(resumed, "digits").items():
+        assert {len(row) for row in rows} == {len(headers)}
+        assert all(cell in shown for row in rows for cell in row)
+    with pytest.raises(StoreError, match="a result of format 2 is shown here, not of None"):
+        show_suite({"suite": "first", "agents": {}}, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from invented_search import make_summary
 from outside_programs import needs_program
-from rich.console import Console
 from test_hardware_graphs import branching_graph, images_for, space_graphs, trained_looking_weights
 from typer.testing import CliRunner
 
@@ -21,7 +19,6 @@ pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 from benchmarks.agreement import PROXIES
 from benchmarks.cli import app
 from benchmarks.search import headline
-from benchmarks.suite_table import cells, show_suite
 from benchmarks.throughput import measure
 from emnas_gym.errors import UnknownName
 from hardware.export import export_int8
@@ -69,15 +66,6 @@ def test_headroom_is_the_difference_in_units_of_the_noise(monkeypatch: pytest.Mo
     assert result["deviations"] == pytest.approx(won / result["reward_noise"])
     assert 0.005 < result["accuracy_noise"] < 0.02
     assert result["random_standard_error"] > 0
-
-
-def test_the_table_of_a_suite_fits_a_terminal() -> None:
-    result = json.loads((ROOT / "docs" / "first.json").read_text(encoding="utf-8"))
-    console = Console(width=80, record=True, file=io.StringIO())
-    show_suite(result, console)
-    shown = console.export_text()
-    assert "…" not in shown
-    assert all(cell in shown for row in cells(result) for cell in row)
 
 
 def test_the_headline_names_the_stronger_sampler() -> None:
