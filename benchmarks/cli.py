@@ -22,7 +22,7 @@ from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite
 from benchmarks.suite_run import run_suite
 from benchmarks.suite_table import show_suite
-from benchmarks.throughput import PARTS, measure
+from benchmarks.throughput import PARTS, chosen, measure
 from benchmarks.validate import PROXIES, agreement
 from emnas_gym.door import print_json, run_door
 from emnas_gym.errors import EmNASError
@@ -125,13 +125,19 @@ def run(
 @app.command()
 def throughput(
     only: Annotated[str | None, typer.Option(help=f"One part: {', '.join(PARTS)}.")] = None,
-    networks: Annotated[int, typer.Option(help="Random networks of each part.", min=1)] = 100,
+    networks: Annotated[int, typer.Option(help="Random networks of export.", min=1)] = 100,
+    rounds: Annotated[int, typer.Option(help="Rounds in which all others take turns.", min=1)] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measures how fast the parts are on this machine, beside what others take in the same run."""
+    total = sum(networks if part == "export" else rounds for part in chosen(only))
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
-        task = bar.add_task("measuring", total=networks * (1 if only else len(PARTS)))
-        result = measure(only, networks, lambda part: bar.update(task, advance=1, description=part))
+        task = bar.add_task("measuring", total=total)
+
+        def advance(part: str) -> None:
+            bar.update(task, advance=1, description=part)
+
+        result = measure(only, networks, advance, rounds)
     if as_json:
         print_json(result)
         return
