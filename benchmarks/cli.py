@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from agents.options import parse_limits, parse_options
 from benchmarks.agreement import PROXIES, agreement
+from benchmarks.execution import Execution, ProcessPool
 from benchmarks.headroom import headroom
 from benchmarks.replay import Demand, Verdict
 from benchmarks.replay import validate as validate_claims
@@ -27,8 +29,9 @@ from benchmarks.setup import make_setup
 from benchmarks.suite import load_suite, suite_names
 from benchmarks.suite_run import Part, run_suite
 from benchmarks.suite_table import show_suite
-from benchmarks.throughput import PARTS, measure
+from benchmarks.throughput import PARTS, chosen, measure
 from emnas_gym.door import FAILED, print_json, run_door
+from emnas_gym.errors import BackendMissing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -119,6 +122,10 @@ def run(
         str, typer.Option(help="Only these now, e.g. random,evolution; the others stay missing.")
     ] = "",
     envs: Annotated[str, typer.Option(help="Only these environments now, by label.")] = "",
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run on a Ray cluster: host:port, auto, or local (docs/distributed.md)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Runs a suite: agents × environments × seeds, winners verified, tested against random search.
@@ -128,11 +135,30 @@ def run(
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     part = Part(_labels(agents), _labels(envs))
     loaded = load_suite(suite, seeds, evaluations)
-    result = run_suite(loaded, out, workers, console, part, command=command)
+    with _execution(ray, workers) as execution:
+        result = run_suite(loaded, out, workers, console, part, execution, command)
     if as_json:
         print_json(result)
-    else:
-        show_suite(result, Console())
+        return
+    show_suite(result, Console())
+    console.print(f"report: {report_folder(out / loaded.name)}")
+
+
+@contextmanager
+def _execution(address: str | None, workers: int) -> Iterator[Execution]:
+    """Processes of this machine, or a cluster that is left at the end."""
+    if address is None:
+        yield ProcessPool(workers)
+        return
+    try:
+        from benchmarks.ray_execution import RayExecution
+    except ModuleNotFoundError as error:
+        raise BackendMissing("--ray needs the package ray: pip install 'emnas-gym[ray]'") from error
+    execution = RayExecution(address)
+    try:
+        yield execution
+    finally:
+        execution.close()
 
 
 def _labels(text: str) -> tuple[str, ...]:
@@ -157,13 +183,19 @@ def suites(
 @app.command()
 def throughput(
     only: Annotated[str | None, typer.Option(help=f"One part: {', '.join(PARTS)}.")] = None,
-    networks: Annotated[int, typer.Option(help="Random networks of each part.", min=1)] = 100,
+    networks: Annotated[int, typer.Option(help="Random networks of export.", min=1)] = 100,
+    rounds: Annotated[int, typer.Option(help="Rounds in which all others take turns.", min=1)] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measures how fast the parts are on this machine, beside what others take in the same run."""
+    total = sum(networks if part == "export" else rounds for part in chosen(only))
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
-        task = bar.add_task("measuring", total=networks * (1 if only else len(PARTS)))
-        result = measure(only, networks, lambda part: bar.update(task, advance=1, description=part))
+        task = bar.add_task("measuring", total=total)
+
+        def advance(part: str) -> None:
+            bar.update(task, advance=1, description=part)
+
+        result = measure(only, networks, advance, rounds)
     if as_json:
         print_json(result)
         return

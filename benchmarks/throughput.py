@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.throughput_env import measure_env
 from emnas_gym.errors import UnknownName
 from emnas_gym.graph import LayerGraph
 from emnas_gym.memory import plan_arena
 from emnas_gym.problem import Problem
+from emnas_gym.registry import import_string
 from hardware.export import export_float, export_int8
 from hardware.interpreter import Model
 from hardware.npu_compiler import compile_model
@@ -37,24 +39,40 @@ class Sample:
     images: Array
 
 
-def measure(only: str | None, networks: int, advance: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    only: str | None, networks: int, advance: Callable[[str], None], rounds: int = 7
+) -> dict[str, Any]:
     """Measures the parts.
 
     Args:
         only: One part; all if None.
-        networks: Random networks of each part.
-        advance: Called with the name of a part after each network.
+        networks: Random networks of the part ``export``.
+        advance: Called with the name of a part after each network or round.
+        rounds: Rounds of the parts that are timed beside each other.
 
     Returns:
-        For each part its figures.
+        The figures of the part ``export`` under its name, those of the others side by side.
+
+    Raises:
+        UnknownName: If there is no such part.
+    """
+    figures: dict[str, Any] = {}
+    for name in chosen(only):
+        work = networks if name == "export" else rounds
+        found = PARTS[name](work, partial(advance, name))
+        figures |= {name: found} if name == "export" else found
+    return figures
+
+
+def chosen(only: str | None) -> list[str]:
+    """The names of the parts that are measured.
 
     Raises:
         UnknownName: If there is no such part.
     """
     if only is not None and only not in PARTS:
         raise UnknownName("part", only, PARTS)
-    chosen = PARTS if only is None else {only: PARTS[only]}
-    return {name: part(networks, partial(advance, name)) for name, part in chosen.items()}
+    return list(PARTS) if only is None else [only]
 
 
 def measure_export(networks: int, advance: Callable[[], None]) -> dict[str, Any]:
@@ -87,7 +105,15 @@ def measure_export(networks: int, advance: Callable[[], None]) -> dict[str, Any]
     }
 
 
-PARTS: dict[str, Callable[[int, Callable[[], None]], dict[str, Any]]] = {"export": measure_export}
+def _measure_sb3(rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
+    return import_string("benchmarks.throughput_sb3:measure_sb3")(rounds, advance)  # type: ignore[no-any-return]
+
+
+PARTS: dict[str, Callable[[int, Callable[[], None]], dict[str, Any]]] = {
+    "export": measure_export,
+    "env": measure_env,
+    "sb3": _measure_sb3,
+}
 
 
 def _samples(count: int) -> Iterable[Sample]:
