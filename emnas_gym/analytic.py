@@ -10,7 +10,7 @@ import numpy as np
 from emnas_gym.architecture import Architecture
 from emnas_gym.chain_costs import chain_costs
 from emnas_gym.columns import Columns
-from emnas_gym.cost_vectors import FLASH, HEAD, MACS, ram_of
+from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, ram_of
 from emnas_gym.devices import Device
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.layer_automaton import LayerAutomaton
@@ -51,14 +51,14 @@ class AnalyticEvaluator(Evaluator):
         automaton = walks.automaton
         if walks.task != self.task or not isinstance(automaton, LayerAutomaton):
             return super().columns(walks)
-        spent = walks.spent
+        spent = walks.spent.T.astype(np.float64)  # whole numbers, far below 2⁵³
         params = automaton.params[walks.states, walks.tokens].sum(axis=1)  # [−1, 0] is 0
         known = {
-            "macs": spent[:, MACS].astype(np.float64),
+            "macs": spent[MACS],
             "params": params.astype(np.float64),
-            "flash_bytes": spent[:, FLASH].astype(np.float64),
-            "arena_head_bytes": spent[:, HEAD].astype(np.float64),
-            "ram_bytes": ram_of(spent).astype(np.float64),
+            "flash_bytes": spent[FLASH],
+            "arena_head_bytes": spent[HEAD],
+            "ram_bytes": np.maximum(spent[KEPT] + spent[HEAD], spent[PLANNING]),
         }
         slope, power = self.device.latency_b_ms_per_mac, self.device.active_power_mw
         if slope is not None:

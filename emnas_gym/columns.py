@@ -66,7 +66,8 @@ class Columns:
         return [self.errors.get(i) or self._row(i) for i in range(len(self))]
 
     def _row(self, i: int) -> Measurement:
-        known = {k: float(v[i]) for k, v in self.values.items() if not np.isnan(v[i])}
+        row = {name: column.item(i) for name, column in self.values.items()}
+        known = {name: value for name, value in row.items() if value == value}  # NaN is not known
         values = {k: int(v) if k in WHOLE else v for k, v in known.items()}
         feasible = None if self.feasible is None else bool(self.feasible[i])
         provenance = {name: self.provenance[name] for name in known}

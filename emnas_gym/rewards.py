@@ -158,7 +158,8 @@ class Reward(ABC):
     def vector(self, measurement: Measurement) -> NDArray[np.float32]:
         """The objectives as larger-is-better values, shape (objectives,)."""
         values = [getattr(measurement, field) for field in self.objectives]
-        return np.array(np.multiply(self.signs, values), dtype=np.float32)
+        pairs = zip(self.signs, values, strict=True)
+        return np.array([sign * value for sign, value in pairs], dtype=np.float32)
 
     @abstractmethod
     def _terms(self, measurement: Measurement) -> dict[str, float]:

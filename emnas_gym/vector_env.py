@@ -43,6 +43,7 @@ class Turn:
     Attributes:
         tokens: (N,), what is placed, or was asked for where it is illegal.
         stepped: (N,), environments that take the step; others are only reset.
+        all_step: Whether these are all.
         invalid: (N,), those of them whose token was illegal.
         rewards: (N,).
         terminated: (N,).
@@ -55,6 +56,7 @@ class Turn:
 
     tokens: Ints
     stepped: Flags
+    all_step: bool
     invalid: Flags
     rewards: NDArray[np.float64]
     terminated: Flags
@@ -157,6 +159,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self.problem = Problem.make(space, task, device, budgets, reward, min_layers, max_layers)
         self.evaluator = make_evaluator(evaluator, self.problem)
         self._owns_evaluator = not isinstance(evaluator, Evaluator)
+        self._counts = _counts(self.evaluator)
         self.num_envs, self.observation, self.render_mode = num_envs, observation, render_mode
         self._view = View(self.problem, observation)
         self.single_action_space: gym.Space[Any] = self._view.action_space
@@ -207,7 +210,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self._look_up()
         info: Info = {}
         masks = self.action_masks()
-        put(info, "action_mask", masks if chosen.all() else masks * chosen[:, None], chosen)
+        put(info, "action_mask", masks if rows is EVERY else masks * chosen[:, None], chosen)
         return self._view.of(self._batch.tokens), info
 
     def _chosen(self, options: dict[str, Any] | None) -> Flags:
@@ -258,14 +261,16 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         turn = self._begin(actions)
         self._place(turn)
         self._measure(turn)
-        self._count(turn)
+        if self._counts:
+            self._count(turn)
         ended = turn.terminated | turn.truncated
+        rows = np.flatnonzero(ended)
         info = self._infos(turn)
-        if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
-            info = self._restarted(info, turn, np.flatnonzero(ended))
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            if len(rows):
+                info = self._restarted(info, turn, rows, ended)
         else:
-            self._over = ended
-        self._any_over = bool(self._over.any())
+            self._over, self._any_over = ended, len(rows) > 0
         self._look_up()
         info["action_mask"] = self.action_masks()
         info["_action_mask"] = np.ones(self.num_envs, dtype=np.bool_)
@@ -284,16 +289,17 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if self._generation != self._table.generation:
             self._look_up()
         invalid = self._table.rows.take(self._rows * self._view.size + tokens) == 0
-        count, stepped = self.num_envs, ~self._over
+        count, stepped, all_step = self.num_envs, ~self._over, not self._any_over
         self._generation = -1  # masks are found anew, even if the evaluator raises
         if self._any_over:
             invalid &= stepped
             self._batch.restart(np.flatnonzero(self._over))
             self._steps[self._over] = 0
-            self._over = np.zeros(count, dtype=np.bool_)
+            self._over, self._any_over = np.zeros(count, dtype=np.bool_), False
         zeros = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
         nothing = np.zeros(0, dtype=np.int64)
-        return Turn(tokens, stepped, invalid, np.zeros(count), *zeros, nothing, 0, None, {})
+        rewards = np.zeros(count)
+        return Turn(tokens, stepped, all_step, invalid, rewards, *zeros, nothing, 0, None, {})
 
     def _tokens(self, actions: NDArray[Any]) -> Ints:
         given = np.asarray(actions)
@@ -309,16 +315,16 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         return tokens
 
     def _place(self, turn: Turn) -> None:
-        moving = turn.stepped
-        if turn.invalid.any():
-            if self.on_invalid == "resample":
-                for i in np.flatnonzero(turn.invalid).tolist():
-                    legal = np.flatnonzero(self._table.rows[self._rows[i]])
-                    turn.tokens[i] = legal[self._generator(i).integers(len(legal))]
-            else:
-                moving = turn.stepped & ~turn.invalid
-                self._refuse(turn)
-        if moving.all():
+        moving, all_move = turn.stepped, turn.all_step
+        wrong = np.flatnonzero(turn.invalid)
+        if len(wrong) and self.on_invalid == "resample":
+            for i in wrong.tolist():
+                legal = np.flatnonzero(self._table.rows[self._rows[i]])
+                turn.tokens[i] = legal[self._generator(i).integers(len(legal))]
+        elif len(wrong):
+            moving, all_move = turn.stepped & ~turn.invalid, False
+            self._refuse(turn, wrong)
+        if all_move:
             self._batch.place(EVERY, turn.tokens)
         else:
             rows = np.flatnonzero(moving)
@@ -331,9 +337,8 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             turn.truncated[turn.finished] = False
             self._over[turn.finished] = self._any_over = True  # stay so if the evaluator raises
 
-    def _refuse(self, turn: Turn) -> None:
+    def _refuse(self, turn: Turn, rows: Ints) -> None:
         """What an illegal token does that is not replaced."""
-        rows = np.flatnonzero(turn.invalid)
         if self.on_invalid == "end":
             turn.rewards[rows] = self.problem.reward.illegal
             turn.terminated[rows] = True
@@ -366,7 +371,8 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
                     fits[list(columns.errors)] = False
                 feasible[measured] = fits
                 turn.info |= measured_info(columns, found.terms, found.vector, measured, count)
-        put(turn.info, "feasible", feasible, judged)
+        if judged.any():
+            put(turn.info, "feasible", feasible, judged)
 
     def _columns(self, walks: Walks) -> Columns | None:
         """What the evaluator says of the first walks, all that it has left; None if nothing."""
@@ -391,17 +397,18 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     def _infos(self, turn: Turn) -> Info:
         info = turn.info
-        put(info, "token", turn.tokens * turn.stepped, turn.stepped)
-        put(info, "invalid", turn.invalid, turn.stepped)
-        if turn.spent is not None:
+        if turn.all_step or turn.stepped.any():
+            tokens = turn.tokens if turn.all_step else turn.tokens * turn.stepped
+            put(info, "token", tokens, turn.stepped)
+            put(info, "invalid", turn.invalid, turn.stepped)
+        if turn.spent is not None and turn.spent.any():
             put(info, "budget_spent", turn.spent.copy(), turn.spent)
         return info
 
-    def _restarted(self, info: Info, turn: Turn, rows: Ints) -> Info:
+    def _restarted(self, info: Info, turn: Turn, rows: Ints, ended: Flags) -> Info:
         """Starts the next episodes; what the last ones told becomes ``final_info``."""
-        count, ended = self.num_envs, np.zeros(self.num_envs, dtype=np.bool_)
-        ended[rows] = True
-        final = dict(info)
+        count = self.num_envs
+        final = info.copy()
         for key in ("token", "invalid"):
             final[key], final[f"_{key}"] = info[key] * ended, ended.copy()
         masks = np.zeros((count, self._view.size), dtype=np.int8)
@@ -411,12 +418,13 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         last[rows] = list(self._view.of(self._batch.tokens[rows]))
         self._batch.restart(rows)
         self._steps[rows] = 0
-        self._over[rows] = False
+        self._over, self._any_over = np.zeros(count, dtype=np.bool_), False
         now: Info = {"final_obs": last, "_final_obs": ended, "final_info": final}
         now["_final_info"] = ended.copy()
-        going = turn.stepped & ~ended
-        put(now, "token", turn.tokens * going, going)
-        put(now, "invalid", turn.invalid & going, going)
+        if len(rows) < count:
+            going = ~ended
+            put(now, "token", turn.tokens * going, going)
+            put(now, "invalid", turn.invalid & going, going)
         return now
 
     # ------------------------------------------------------------------------------------ views
@@ -461,6 +469,12 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         """Closes the evaluator, if it was made here."""
         if self._owns_evaluator:
             self.evaluator.close()
+
+
+def _counts(evaluator: Evaluator) -> bool:
+    """Whether an evaluator wants to be told of steps, or may be spent: a ledger does."""
+    names = ("count_step", "count_steps", "count_episode", "spent")
+    return any(getattr(type(evaluator), name) is not getattr(Evaluator, name) for name in names)
 
 
 def _mode(mode: str | AutoresetMode | None) -> AutoresetMode:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.columns import Column, Columns
-from emnas_gym.measurement import FIELDS, WHOLE
+from emnas_gym.measurement import WHOLE
 
 Info = dict[str, Any]
 Flags = NDArray[np.bool_]
@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 
 def put(info: Info, key: str, values: Any, have: Flags) -> None:  # noqa: ANN401
-    """Puts a key with a value for each environment.
+    """Puts a key that one environment or more has.
 
     Args:
         info: Where to.
@@ -28,12 +28,11 @@ def put(info: Info, key: str, values: Any, have: Flags) -> None:  # noqa: ANN401
         values: (N, ...), zeros where an environment has none; or a nested info.
         have: (N,), which environments have it; copied.
     """
-    if have.any():
-        info[key], info[f"_{key}"] = values, have.copy()
+    info[key], info[f"_{key}"] = values, have.copy()
 
 
 def put_rows(info: Info, key: str, rows: Ints, values: NDArray[Any], count: int) -> None:
-    """Puts a key that some environments have.
+    """Puts a key that some environments have, if any has.
 
     Args:
         info: Where to.
@@ -45,55 +44,14 @@ def put_rows(info: Info, key: str, rows: Ints, values: NDArray[Any], count: int)
     if len(rows):
         full = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
         full[rows] = values
-        have = np.zeros(count, dtype=np.bool_)
-        have[rows] = True
-        info[key], info[f"_{key}"] = full, have
+        info[key], info[f"_{key}"] = full, flags(rows, count)
 
 
-def put_nested(
-    info: Info, key: str, rows: Ints, columns: dict[str, Column], count: int, whole: bool
-) -> None:
-    """Puts a dictionary of numbers that some environments have.
-
-    Args:
-        info: Where to.
-        key: Name of the dictionary.
-        rows: Which environments, in the order of the columns.
-        columns: Name → (rows,), NaN where one has no such number.
-        count: N.
-        whole: Whether names are fields, of which some are whole numbers.
-    """
-    inner: Info = {}
-    if whole:
-        names = [name for name in FIELDS if name in columns]
-        _put_block(inner, [n for n in names if n in WHOLE], rows, columns, count, np.int64)
-        names = [name for name in names if name not in WHOLE]
-    else:
-        names = list(columns)
-    _put_block(inner, names, rows, columns, count, np.float64)
+def flags(rows: Ints, count: int) -> Flags:
+    """(N,), true in these rows."""
     have = np.zeros(count, dtype=np.bool_)
     have[rows] = True
-    put(info, key, inner, have)
-
-
-def _put_block(
-    info: Info, names: list[str], rows: Ints, columns: dict[str, Column], count: int, kind: type
-) -> None:
-    """Puts numbers of one type, all at once where every row has them."""
-    if not names:
-        return
-    block = np.array([columns[name] for name in names])
-    unknown = np.isnan(block)
-    if unknown.any():
-        for name, column, missing in zip(names, block, unknown, strict=True):
-            put_rows(info, name, rows[~missing], column[~missing].astype(kind), count)
-        return
-    values: NDArray[Any] = np.zeros((len(names), count), dtype=kind)
-    values[:, rows] = block
-    have = np.zeros((len(names), count), dtype=np.bool_)
-    have[:, rows] = True
-    for i, name in enumerate(names):
-        info[name], info[f"_{name}"] = values[i], have[i]
+    return have
 
 
 def measured_info(
@@ -113,8 +71,32 @@ def measured_info(
         good = columns.measured()
         columns, vector, rows = columns.take(good), vector[good], rows[good]
         terms = {name: column[good] for name, column in terms.items()}
-    if len(rows):
-        put_nested(info, "measurement", rows, columns.values, count, whole=True)
-        put_nested(info, "reward_terms", rows, terms, count, whole=False)
-        put_rows(info, "reward_vector", rows, vector, count)
+    if not len(rows):
+        return info
+    names = [name for name in columns.values if name in WHOLE]  # whole numbers come first
+    whole = len(names)
+    names += [name for name in columns.values if name not in WHOLE]
+    measured = [columns.values[name] for name in names]
+    numbers, have = _spread([*measured, *terms.values()], rows, count)
+    kinds = [*numbers[:whole].astype(np.int64), *numbers[whole:]]
+    for key, first, keys in (("measurement", 0, names), ("reward_terms", len(names), list(terms))):
+        inner: Info = {}
+        for name, values, known in zip(keys, kinds[first:], have[first:], strict=False):
+            if known[rows].any():
+                inner[name], inner[f"_{name}"] = values, known
+        if inner:
+            put(info, key, inner, flags(rows, count))
+    put_rows(info, "reward_vector", rows, vector, count)
     return info
+
+
+def _spread(columns: list[Column], rows: Ints, count: int) -> tuple[Column, Flags]:
+    """Columns of some environments as columns of all, and which have a number: (columns, N)."""
+    values, have = np.zeros((len(columns), count)), np.zeros((len(columns), count), np.bool_)
+    block = np.array(columns)
+    known = block == block  # NaN is not known
+    have[:, rows] = known
+    if not known.all():
+        block[~known] = 0.0
+    values[:, rows] = block
+    return values, have
