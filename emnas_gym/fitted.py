@@ -211,9 +211,8 @@ class FittedEvaluator(Evaluator):
 
     def _pooled(self, part: Surrogate, networks: _Networks) -> tuple[Gates, Rows]:
         """Gates of all layers met so far, and the rows of the networks without common ends."""
-        layers = networks.table.described()
-        _check_columns(part, layers)
-        return self._gates[part.field].of(layers), networks.rows[:, : networks.longest]
+        _check_columns(part, networks.table.described())
+        return self._gates[part.field].of(networks.table), networks.rows[:, : networks.longest]
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:

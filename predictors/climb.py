@@ -52,12 +52,12 @@ class Judge:
         return self.table.rows([self.table.walk(canonical(tokens)) for tokens in networks])
 
     def _both(self, networks: Sequence[Tokens]) -> tuple[Array, Array]:
-        rows, table = self.rows(networks), self.table.described()
+        rows = self.rows(networks)
         if isinstance(self.model, PooledNetwork):
-            said = self.model.scores(GateTable(self.model).of(table), rows)
+            said = self.model.scores(GateTable(self.model).of(self.table), rows)
             known = said.shape[1] > 1
             return said[:, 0], np.exp(said[:, 1]) if known else np.zeros(len(said))
-        layers, lengths = table[rows], np.count_nonzero(rows, axis=1)
+        layers, lengths = self.table.described()[rows], np.count_nonzero(rows, axis=1)
         if isinstance(self.model, RecurrentEnsemble):
             scores = self.model.scores(layers, lengths)
         else:

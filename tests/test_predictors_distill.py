@@ -54,7 +54,7 @@ def student(space: SearchSpace, measured: Measured, teacher: RecurrentEnsemble) 
     return distil(space, DIGITS, teacher, measured, STUDENT, FEW)
 
 
-def test_a_student_says_what_its_teacher_says(  # D8, E18
+def test_a_student_says_what_its_teacher_says(  # D16
     space: SearchSpace, student: PooledNetwork, teacher: RecurrentEnsemble
 ) -> None:
     rng = np.random.default_rng(11)
@@ -70,7 +70,7 @@ def test_a_student_says_what_its_teacher_says(  # D8, E18
     assert (said[1] > 0).all()
 
 
-def test_many_lessons_teach_more_than_the_measured_networks_alone(  # D8
+def test_many_lessons_teach_more_than_the_measured_networks_alone(  # D16
     space: SearchSpace, student: PooledNetwork, teacher: RecurrentEnsemble, measured: Measured
 ) -> None:
     rng = np.random.default_rng(12)
@@ -86,7 +86,7 @@ def test_many_lessons_teach_more_than_the_measured_networks_alone(  # D8
     assert off[0] < 0.8 * off[1]
 
 
-def test_no_lesson_is_held_out_and_each_is_new(  # D8
+def test_no_lesson_is_held_out_and_each_is_new(  # D16
     space: SearchSpace,
     measured: Measured,
     teacher: RecurrentEnsemble,
@@ -143,7 +143,7 @@ def test_a_comparison_of_a_model_with_itself_finds_no_difference(
     assert same["winners_of_student"] == same["winners_of_teacher"]
 
 
-def test_numpy_computes_what_torch_computes(space: SearchSpace) -> None:  # D8
+def test_numpy_computes_what_torch_computes(space: SearchSpace) -> None:  # D16
     rng = np.random.default_rng(0)
     layers = encode("layers", [space.sample(rng) for _ in range(60)], DIGITS)
     model = PooledRegressor(8, 12, 10, epochs=1, link="identity").fit(layers, rng.random(60)).model_
@@ -168,7 +168,7 @@ def test_numpy_computes_what_torch_computes(space: SearchSpace) -> None:  # D8
     assert model.predict(layers)[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_is_shipped_is_a_student_as_good_as_its_teacher() -> None:  # D8, F10
+def test_what_is_shipped_is_a_student_as_good_as_its_teacher() -> None:  # D16
     path = shipped_folder() / "emnas-382_digits_accuracy.json"
     shipped = read_surrogate(path)
     held_out = shipped.about["held_out"]

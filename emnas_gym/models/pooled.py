@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
-from emnas_gym.features import lengths_of
+from emnas_gym.features import LayerTable, lengths_of
 from emnas_gym.models.base import Array, FittedModel, check_shape
 from emnas_gym.models.ensemble import checked, off_link, unlink
 
@@ -199,7 +199,9 @@ MATRICES = ("read", "gate", "first", "second", "out")
 
 
 class GateTable:
-    """Gates of layers, computed when they are first asked for; row 0 is no layer.
+    """Gates of the layers of a table, computed when they are first asked for.
+
+    Copies begin empty: another process numbers layers as it meets them.
 
     Args:
         model: Whose gates.
@@ -207,14 +209,18 @@ class GateTable:
 
     def __init__(self, model: PooledNetwork) -> None:
         self.model = model
+        self._table: LayerTable | None = None
         self._gates = model.no_layer()
 
-    def of(self, layers: Array) -> Gates:
-        """The gates of all layers.
+    def __reduce__(self) -> tuple[type[GateTable], tuple[PooledNetwork]]:
+        """Copies and pickles hold the model alone."""
+        return GateTable, (self.model,)
 
-        Args:
-            layers: (R, F), row 0 for no layer; those of the last call and perhaps more.
-        """
+    def of(self, table: LayerTable) -> Gates:
+        """The gates of all layers that a table has met; row 0 is no layer."""
+        if table is not self._table:
+            self._table, self._gates = table, self.model.no_layer()
+        layers = table.described()
         if len(layers) > len(self._gates):
             met = self.model.gates(layers[len(self._gates) :])
             self._gates = np.concatenate([self._gates, met])
