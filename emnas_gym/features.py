@@ -19,6 +19,7 @@ from emnas_gym import costs
 from emnas_gym.architecture import Architecture
 from emnas_gym.grammar import Grammar
 from emnas_gym.graph import GraphBuilder, LayerGraph, Shape
+from emnas_gym.growing_rows import GrowingRows
 from emnas_gym.layers import KINDS, LayerSpec
 from emnas_gym.tasks import Task
 
@@ -109,8 +110,7 @@ class LayerTable:
         self.space, self.task = space, task
         self._shapes: list[Shape] = [task.input_shape]
         self._moves: dict[tuple[int, int], tuple[int, int]] = {}
-        self._rows: list[list[float]] = [[0.0] * len(LAYER)]  # row 0: no layer
-        self._table = np.zeros((1, len(LAYER)))
+        self._table = GrowingRows(np.zeros((1, len(LAYER))))  # row 0: no layer
 
     def walk(self, tokens: Sequence[int]) -> list[int]:
         """Rows of the layers of a network, the output layer last.
@@ -142,8 +142,8 @@ class LayerTable:
         shape, row = describe(self.space.spec(token), self._shapes[state], self.task.classes)
         if shape not in self._shapes:
             self._shapes.append(shape)
-        self._rows.append(row)
-        move = (len(self._rows) - 1, self._shapes.index(shape))
+        self._table.append(np.array([row]))
+        move = (len(self._table) - 1, self._shapes.index(shape))
         self._moves[state, token] = move
         return move
 
@@ -161,9 +161,7 @@ class LayerTable:
 
     def described(self) -> Array:
         """All layers met so far, shape (R, features); row 0 is no layer."""
-        if len(self._table) < len(self._rows):
-            self._table = np.array(self._rows)
-        return self._table
+        return self._table.rows
 
 
 @lru_cache(maxsize=32)

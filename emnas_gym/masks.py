@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,8 @@ from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, UNLIMITED,
 
 REMEMBERED = 1 << 16  # masks that a table keeps, and walks that it knows; beyond, it starts anew
 KEY_BITS, GROUP_BITS = 62, 16  # of a group and its ranks in one int64, of the group alone
+SORTED = 256  # so many walks are worth sorting
+CACHED_BITS, SPREAD = 16, np.int64(0x1E3779B97F4A7C15)  # slots of the cache, and what mixes keys
 HEADED = 2  # the limit on what is kept while activations lie beside it
 COLUMN = (FLASH, MACS, -1, KEPT, PLANNING)  # what uses up the others
 Ints = NDArray[np.int64]
@@ -89,6 +90,8 @@ class MaskTable:
         self._row_of: dict[bytes, int] = {}
         self._ordered, self._order = 0, np.zeros((0, size), dtype=np.int64)
         self._known: dict[Key, int] = {}
+        self._cached_keys = np.full(1 << CACHED_BITS, -1, dtype=np.int64)
+        self._cached_rows = np.zeros(1 << CACHED_BITS, dtype=np.int64)
         self._wide = False  # whether groups and ranks do not fit into one int64
         self._groups: list[_Group] = []
         self._index = np.full((self.automaton.max_layers + 1) * self._width, -1, dtype=np.int64)
@@ -124,20 +127,22 @@ class MaskTable:
         rest = map(int.__sub__, self._limits, uses)
         ranks = list(map(bisect_right, group.ranked, rest))
         if self._wide:
-            return self._tight((number, *ranks), group, spent)
+            return self._tight((number, *ranks), number, spent)
         key = number
         for rank in ranks:
             key = (key << self._bits) | rank
-        return self._tight(key, group, spent)
+        return self._tight(key, number, spent)
 
-    def _tight(self, key: Key, group: _Group, spent: Spent | Ints) -> int:
+    def _tight(self, key: Key, number: int, spent: Spent | Ints) -> int:
+        """The row of a walk for which not everything fits, made once for each group and ranks."""
         found = self._known.get(key)
         if found is None:
-            assert group.options is not None
-            total = join_costs(np.asarray(spent, dtype=np.int64), group.options.least)
+            options = self._groups[number].options
+            assert options is not None
+            total = join_costs(np.asarray(spent, dtype=np.int64), options.least)
             legal = self.automaton.limits.allow(total).any(axis=1)
             mask = np.zeros(self.rows.shape[1], dtype=np.int8)
-            mask[group.options.tokens[legal]] = 1
+            mask[options.tokens[legal]] = 1
             found = self._known[key] = self._row(mask)
         return found
 
@@ -171,7 +176,11 @@ class MaskTable:
             uses = self._used(spent)
             tight = np.flatnonzero((uses > self._most.take(groups, axis=1)).any(axis=0))
             if len(tight):
-                some, rest = groups.take(tight), self._rest(uses.take(tight, axis=1))
+                some = groups.take(tight)
+                if len(tight) > SORTED:
+                    order = np.argsort(some)  # neighbours then look into the same parts of tables
+                    tight, some = tight.take(order), some.take(order)
+                rest = self._rest(uses.take(tight, axis=1))
                 rows[tight] = self._tight_rows(some, rest, spent, tight)
         return rows
 
@@ -189,14 +198,34 @@ class MaskTable:
         rest: Ints = np.array(self._limits)[:, None] - uses
         return rest
 
-    def _tight_rows(self, groups: Ints, rest: Ints, spent: Costs, tight: Ints) -> list[int]:
+    def _tight_rows(self, groups: Ints, rest: Ints, spent: Costs, tight: Ints) -> Ints:
         """The rows of walks for which not everything fits, by what their ranks are known for."""
-        keys = self._keys(groups, self._ranks(groups, rest))
-        rows = list(map(self._known.get, keys))
-        if None in rows:
-            for i in [i for i, row in enumerate(rows) if row is None]:
-                rows[i] = self._tight(keys[i], self._groups[groups[i]], spent[tight[i]])
-        return rows  # type: ignore[return-value]
+        ranks = self._ranks(groups, rest)
+        if self._wide:
+            keys = zip(groups.tolist(), *ranks.tolist(), strict=True)
+            found = [self._tight(k, groups[i], spent[tight[i]]) for i, k in enumerate(keys)]
+            return np.array(found, dtype=np.int64)
+        return self._packed_rows(groups, ranks, spent, tight)
+
+    def _packed_rows(self, groups: Ints, ranks: Ints, spent: Costs, tight: Ints) -> Ints:
+        """The same by keys in one whole number, through a cache with one slot for each hash."""
+        keys = groups.copy()
+        for column in ranks:
+            keys <<= self._bits
+            keys |= column
+        slots = (keys * SPREAD) >> (63 - CACHED_BITS) & ((1 << CACHED_BITS) - 1)
+        rows: Ints = self._cached_rows.take(slots)
+        missed = np.flatnonzero(self._cached_keys.take(slots) != keys)
+        if len(missed):
+            some = keys.take(missed)
+            found = [
+                self._tight(key, groups[i], spent[tight[i]])
+                for i, key in zip(missed.tolist(), some.tolist(), strict=True)
+            ]
+            rows[missed] = found
+            at = slots.take(missed)
+            self._cached_keys[at], self._cached_rows[at] = some, found
+        return rows
 
     def _ranks(self, groups: Ints, rest: Ints) -> Ints:
         """How many demands of their groups what is left meets, (limits, n)."""
@@ -208,17 +237,6 @@ class MaskTable:
         found -= self._starts.take(groups, axis=1).reshape(-1)[short]
         ranks.reshape(-1)[short] = found
         return ranks
-
-    def _keys(self, groups: Ints, ranks: Ints) -> list[Any]:
-        """One key for each group and ranks: whole numbers, tuples where these are too large."""
-        if self._wide:
-            return list(zip(groups.tolist(), *ranks.tolist(), strict=True))
-        keys = groups.copy()
-        for column in ranks:
-            keys <<= self._bits
-            keys |= column
-        found: list[int] = keys.tolist()
-        return found
 
     def draw(self, rows: Ints, rng: np.random.Generator) -> Ints:
         """A uniformly drawn legal token for each row.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.features import LayerTable, lengths_of
+from emnas_gym.growing_rows import GrowingRows
 from emnas_gym.models.base import Array, FittedModel, check_shape
 from emnas_gym.models.ensemble import checked, off_link, unlink
 
@@ -210,7 +211,7 @@ class GateTable:
     def __init__(self, model: PooledNetwork) -> None:
         self.model = model
         self._table: LayerTable | None = None
-        self._gates = model.no_layer()
+        self._gates = GrowingRows(model.no_layer())
 
     def __reduce__(self) -> tuple[type[GateTable], tuple[PooledNetwork]]:
         """Copies and pickles hold the model alone."""
@@ -219,12 +220,11 @@ class GateTable:
     def of(self, table: LayerTable) -> Gates:
         """The gates of all layers that a table has met; row 0 is no layer."""
         if table is not self._table:
-            self._table, self._gates = table, self.model.no_layer()
+            self._table, self._gates = table, GrowingRows(self.model.no_layer())
         layers = table.described()
         if len(layers) > len(self._gates):
-            met = self.model.gates(layers[len(self._gates) :])
-            self._gates = np.concatenate([self._gates, met])
-        return self._gates
+            self._gates.append(self.model.gates(layers[len(self._gates) :]))
+        return self._gates.rows
 
 
 def _active(hidden: Array) -> Array:
