@@ -22,6 +22,7 @@ from emnas_gym.tasks import DIGITS, GRASP, Task
 NAMES = [*ENCODINGS, "terms+sigmoid+cache"]
 EXACT = {"layers", "onehot", "matrix"}  # invertible, or nearly so
 SUMMARIES = {  # sums forget the order, graphs are as deployed: without dropout
+    "kind_sums",
     "features",
     "path",
     "counts",
