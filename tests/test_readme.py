@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_pages_with_examples_are_run_unless_they_need_a_board() -> None:
     assert all(page.startswith("devices") for page in boards)
     for page in boards:
         for block in PAGES[page]:
-            compile(block, page, "exec")
+            compile(textwrap.dedent(block), page, "exec")  # some stand in lists
     assert set(PRINTED) <= set(PAGES)
     assert len(PAGES["README.md"]) >= 2
 
