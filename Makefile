@@ -53,6 +53,7 @@ bench: $(STAMP)  ## every number of README and docs, resumable
 	$(BIN)/python -m predictors table emnas_gym/tables/emnas-bench-8_digits.npz --card docs/bench.md
 	$(BIN)/python -m predictors proxies
 	$(BIN)/python -m benchmarks run first --json > docs/first.json
+	$(BIN)/python -m benchmarks report runs/bench/first --markdown docs/first.md
 	$(BIN)/python -m predictors convert nb201 --out runs/tables/nb201.npz  # needs EMNAS_DATA
 	$(BIN)/python -m benchmarks run nb201 --json > docs/nb201.json
 	$(BIN)/python -m benchmarks headroom --json > docs/headroom.json
