@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from predictors.fitted import Figures
+from predictors.markdown_page import fill
 
-TEMPLATE = "bench_card.md.j2"
+TEMPLATE = Path(__file__).with_name("bench_card.md.j2")
 
 
 def card(figures: Figures) -> str:
     """The card of what `predictors.bench_table.describe_bench` says."""
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=False,  # Markdown, of our own figures
-        keep_trailing_newline=True,
-    )
-    env.filters |= {
+    filters = {
         "share": lambda value: f"{value:.4f}".replace("-", "−"),
         "draws": lambda best: ", ".join(best["random_regret"]),
     }
-    return env.get_template(TEMPLATE).render(**figures)
+    return fill(TEMPLATE, filters, **figures)

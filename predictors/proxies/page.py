@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from emnas_gym.errors import StoreError
 from predictors.fitted import Figures
+from predictors.markdown_page import fill
 
-TEMPLATE = "page.md.j2"
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 COMBINED = "zero-cost scores together"
 
 
@@ -28,13 +27,7 @@ def markdown(figures: Figures) -> str:
             raise StoreError(f"the figures have no row {name!r}")
         return rows[name]
 
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=False,  # Markdown, of our own figures
-        keep_trailing_newline=True,
-    )
-    env.filters |= {
+    filters = {
         "span": lambda three: _three(three, _plain),
         "span_signed": lambda three: "–" if three is None else _three(three, _signed),
         "three": lambda three: _three(three, lambda value: f"{value:.3f}"),
@@ -42,7 +35,9 @@ def markdown(figures: Figures) -> str:
         "short": lambda value: f"{value:.3g}" if value >= 1e-4 else f"{value:.2g}",
         "share": lambda value: f"{value:.2f}" if value else "0",
     }
-    return env.get_template(TEMPLATE).render(
+    return fill(
+        TEMPLATE,
+        filters,
         **figures,
         of=of,
         names=set(rows),
