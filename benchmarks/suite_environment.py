@@ -21,6 +21,7 @@ from emnas_gym.evaluator import Evaluator
 from emnas_gym.tasks import TASKS, Task
 
 SEED = "$seed"  # a keyword of this value is the seed of the run
+OWN = "the environment's own"  # evaluator of an environment that takes none
 
 
 def open_environment(environment: Environment, seed: int = 0) -> EmNASEnv:
@@ -99,7 +100,7 @@ def _train_in_turn(evaluator: Evaluator) -> None:
 def evaluator_name(environment: Environment) -> str:
     """What measures, as the suite, the registration or the environment's default says it."""
     default = _parameters(environment.env).get("evaluator")
-    found = registered(environment.env).get("evaluator", default.default if default else "")
+    found = registered(environment.env).get("evaluator", default.default if default else OWN)
     named = environment.keywords.get("evaluator", found)
     return " + ".join(map(str, named)) if isinstance(named, list) else str(named)
 
