@@ -20,6 +20,10 @@ class OptionError(EmNASError, ValueError):
     """A hyperparameter with a value that it cannot have."""
 
 
+class NotLearned(EmNASError):
+    """An agent was asked about a policy that it does not have."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Base of all configurations: frozen, every field with a default and a line about it."""
@@ -45,6 +49,7 @@ class Agent(ABC):
         name: Registered name.
         summary: One sentence for lists.
         config_type: Dataclass of its hyperparameters.
+        learns: Whether it has a policy, whose likeliest network `favourite` tells.
 
     Args:
         config: Hyperparameters; the defaults if None.
@@ -54,6 +59,7 @@ class Agent(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     config_type: ClassVar[type[Config]] = Config
+    learns: ClassVar[bool] = False
 
     def __init__(self, config: Config | None = None, logdir: Path | None = None) -> None:
         self.config: Any = self.config_type() if config is None else config
@@ -96,6 +102,20 @@ class Agent(ABC):
     @abstractmethod
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         """Searches; may run into `BudgetSpent`, which ends the search."""
+
+    def favourite(self, problem: Problem) -> tuple[int, ...]:
+        """The network that the policy of the last search holds for the best: its likeliest one.
+
+        Args:
+            problem: That of the last search.
+
+        Returns:
+            Token ids, without what fills them up.
+
+        Raises:
+            NotLearned: If this agent has no policy, or has not searched yet.
+        """
+        raise NotLearned(f"agent {self.name} has no policy whose favourite could be told")
 
     def _generator(self, seed: int) -> np.random.Generator:
         """A stream of this agent's own: equal seeds of two agents share no samples."""
