@@ -108,9 +108,10 @@ class Columns:
             who: Name of what measured.
         """
         for name, column in self.values.items():
-            if np.isfinite(column).all():
+            finite = np.isfinite(column)
+            if np.count_nonzero(finite) == len(column):
                 continue
-            for i in np.flatnonzero(~np.isfinite(column)).tolist():
+            for i in np.flatnonzero(~finite).tolist():
                 if i not in self.errors:
                     self.errors[i] = EvaluationError(f"{who} measured {name} = {column[i]}")
         return self.without_failed()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
+from emnas_gym.automaton import Automaton
 from emnas_gym.columns import Columns
 from emnas_gym.errors import DomainError, EvaluationError, ShapeError, SurrogateFileError
 from emnas_gym.evaluator import Domain, Evaluator, Result
@@ -64,6 +65,7 @@ class FittedEvaluator(Evaluator):
         self.domain = Domain(first.space_fingerprint, first.task, device, lengths)
         self.provides = frozenset(part.field for part in self.parts) - {"feasible"}
         self._layer_costs: dict[tuple[str, Shape, int], tuple[Shape, float]] = {}
+        self._tables_of: Automaton | None = None
         self._gates = {
             part.field: GateTable(part.model)
             for part in self.parts
@@ -143,10 +145,10 @@ class FittedEvaluator(Evaluator):
 
     def columns(self, walks: Walks) -> Columns:
         """Measures finished walks; by look-ups alone where all parts read nothing but layers."""
-        if not self._looked_up(walks):
+        if walks.automaton is not self._tables_of and not self._looked_up(walks):
             return super().columns(walks)
-        found, longest = walk_rows(walks.automaton), int(walks.lengths.max())
-        networks = _Networks((), found.table, found.of(walks), longest)
+        found = walk_rows(walks.automaton)
+        networks = _Networks((), found.table, found.of(walks))
         values = {part.field: self._column(part, networks) for part in self.parts}
         feasible = values.pop("feasible", None)
         columns = Columns(
@@ -157,16 +159,22 @@ class FittedEvaluator(Evaluator):
         return columns.checked(type(self).__name__)
 
     def _looked_up(self, walks: Walks) -> bool:
-        """Whether tables answer: else the slow way answers, or says what is wrong."""
+        """Whether tables answer: else the slow way answers, or says what is wrong.
+
+        Remembers an automaton all of whose walks tables answer.
+        """
         assert self.domain.lengths is not None
-        low, high = self.domain.lengths
-        return (
+        (low, high), automaton = self.domain.lengths, walks.automaton
+        known = (
             all(set(part.encoding.split(JOIN)) <= LOOKED_UP for part in self.parts)
             and walks.space.fingerprint == self.parts[0].space_fingerprint
             and walks.task == self.task
             and len(walks) > 0
-            and bool(low <= walks.lengths.min() and walks.lengths.max() <= high)
         )
+        if known and low <= automaton.min_layers and automaton.max_layers <= high:
+            self._tables_of = automaton
+            return True
+        return known and bool(low <= walks.lengths.min() and walks.lengths.max() <= high)
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         self._check(batch)
@@ -217,7 +225,7 @@ class FittedEvaluator(Evaluator):
     def _pooled(self, part: Surrogate, networks: _Networks) -> tuple[Gates, Rows]:
         """Gates of all layers met so far, and the rows of the networks without common ends."""
         _check_columns(part, networks.table.described())
-        return self._gates[part.field].of(networks.table), networks.rows[:, : networks.longest]
+        return self._gates[part.field].of(networks.table), networks.rows
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:
@@ -243,13 +251,10 @@ class _Networks:
         batch: The networks; may be empty where nothing but layers is read.
         table: Layers of their space and task.
         rows: Their layers in the table, shape (N, L), 0 after the end.
-        longest: No network has more layers.
     """
 
-    def __init__(
-        self, batch: Sequence[Architecture], table: LayerTable, rows: Rows, longest: int
-    ) -> None:
-        self.batch, self.table, self.rows, self.longest = batch, table, rows, longest
+    def __init__(self, batch: Sequence[Architecture], table: LayerTable, rows: Rows) -> None:
+        self.batch, self.table, self.rows = batch, table, rows
         self._encoded: dict[str, Any] = {}
 
     @classmethod
@@ -257,7 +262,7 @@ class _Networks:
         cls, batch: Sequence[Architecture], table: LayerTable, walks: Sequence[Sequence[int]]
     ) -> Self:
         """Networks that were walked through the table one by one."""
-        return cls(batch, table, table.rows(walks), max(map(len, walks), default=0))
+        return cls(batch, table, table.rows(walks))
 
     def encoded(self, name: str) -> Any:  # noqa: ANN401
         if name not in self._encoded:

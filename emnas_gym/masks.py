@@ -46,12 +46,14 @@ class _Group:
     """Walks of one state and number of tokens placed.
 
     Attributes:
+        number: Its index.
         options: What may follow.
         row: The mask where all of it fits.
         most: For each limit that is set what may be used so that all of it fits for certain.
         ranked: For each limit that is set all demands, ascending, without repeats.
     """
 
+    number: int
     options: Options | None
     row: int
     most: list[int]
@@ -76,8 +78,10 @@ class MaskTable:
         every = np.array([limits.flash, limits.macs, limits.ram, limits.ram, limits.ram])
         self._limited = np.flatnonzero(every < UNLIMITED).tolist()
         self._limits: list[int] = every[self._limited].tolist()
+        self._limit = every[self._limited, None]
         self._span = max(self._limits, default=0) + 2
         self._bits = (KEY_BITS - GROUP_BITS) // max(len(self._limited), 1)
+        self._shifts = 1 << self._bits * np.arange(len(self._limited))[::-1]
         self._width = len(automaton.states) + 1
         self._moves: dict[tuple[int, int], tuple[int, Spent]] = {}
         self.generation = 0
@@ -98,8 +102,9 @@ class MaskTable:
         nothing = np.zeros(size, dtype=np.int8)
         nothing[0] = 1
         over = [self._span] * len(self._limited)
-        self._groups.append(_Group(None, self._row(nothing), over, [[] for _ in over]))
+        self._groups.append(_Group(0, None, self._row(nothing), over, [[] for _ in over]))
         self._index[:: self._width] = 0  # column 0 is state −1, the end
+        self._group_at: dict[int, _Group] = {}
         self._pack()
 
     # -------------------------------------------------------------------------------- one walk
@@ -112,32 +117,40 @@ class MaskTable:
             placed: Tokens placed.
             spent: Its costs.
         """
-        number = self._group_of(state, placed)
-        group = self._groups[number]
-        if not self._limited:
-            return group.row
+        place = placed * self._width + state + 1
+        group = self._group_at.get(place)
+        if group is None:
+            group = self._group_at[place] = self._groups[self._group_of(state, placed)]
         flash, macs, kept, head, planning = spent
         every = (flash, macs, kept + head, kept, planning)
-        uses = [every[i] for i in self._limited]
-        if all(map(int.__le__, uses, group.most)):
-            return group.row
-        if max(len(self._known), len(self._row_of)) >= REMEMBERED:
-            self._start_anew()
-            return self.row(state, placed, spent)
-        rest = map(int.__sub__, self._limits, uses)
+        for i, most in zip(self._limited, group.most, strict=True):
+            if every[i] > most:
+                if self._full():
+                    self._start_anew()
+                    return self.row(state, placed, spent)
+                return self._tight_row(group, every, spent)
+        return group.row
+
+    def _full(self) -> bool:
+        """Whether so many masks or walks are known that the table starts anew."""
+        return len(self._known) >= REMEMBERED or len(self._row_of) >= REMEMBERED
+
+    def _tight_row(self, group: _Group, every: Spent, spent: Spent) -> int:
+        """The row of a walk for which not everything may fit, by what its ranks are known for."""
+        rest = [limit - every[i] for i, limit in zip(self._limited, self._limits, strict=True)]
         ranks = list(map(bisect_right, group.ranked, rest))
         if self._wide:
-            return self._tight((number, *ranks), number, spent)
-        key = number
+            return self._tight((group.number, *ranks), group, spent)
+        key = group.number
         for rank in ranks:
             key = (key << self._bits) | rank
-        return self._tight(key, number, spent)
+        return self._tight(key, group, spent)
 
-    def _tight(self, key: Key, number: int, spent: Spent | Ints) -> int:
+    def _tight(self, key: Key, group: _Group, spent: Spent | Ints) -> int:
         """The row of a walk for which not everything fits, made once for each group and ranks."""
         found = self._known.get(key)
         if found is None:
-            options = self._groups[number].options
+            options = group.options
             assert options is not None
             total = join_costs(np.asarray(spent, dtype=np.int64), options.least)
             legal = self.automaton.limits.allow(total).any(axis=1)
@@ -159,14 +172,15 @@ class MaskTable:
         Returns:
             Indices into `rows`, shape (N,).
         """
-        if max(len(self._known), len(self._row_of)) >= REMEMBERED:
+        if self._full():
             self._start_anew()
         place = placed * self._width
         place += states
         place += 1
         groups = self._index.take(place)
-        if groups.min(initial=0) < 0:
-            for at in np.unique(place[groups < 0]).tolist():
+        new = groups < 0
+        if np.count_nonzero(new):
+            for at in np.unique(place[new]).tolist():
                 self._group_of(at % self._width - 1, at // self._width)
             groups = self._index.take(place)
         if len(self._complete) < len(self._groups):
@@ -174,13 +188,14 @@ class MaskTable:
         rows: Ints = self._complete.take(groups)
         if self._limited:
             uses = self._used(spent)
-            tight = np.flatnonzero((uses > self._most.take(groups, axis=1)).any(axis=0))
+            above = uses > self._most.take(groups, axis=1)
+            tight = np.logical_or.reduce(above, axis=0).nonzero()[0]
             if len(tight):
                 some = groups.take(tight)
                 if len(tight) > SORTED:
                     order = np.argsort(some)  # neighbours then look into the same parts of tables
                     tight, some = tight.take(order), some.take(order)
-                rest = self._rest(uses.take(tight, axis=1))
+                rest = self._limit - uses.take(tight, axis=1)
                 rows[tight] = self._tight_rows(some, rest, spent, tight)
         return rows
 
@@ -194,32 +209,27 @@ class MaskTable:
                 row[:] = spent[:, COLUMN[i]]
         return uses
 
-    def _rest(self, uses: Ints) -> Ints:
-        rest: Ints = np.array(self._limits)[:, None] - uses
-        return rest
-
     def _tight_rows(self, groups: Ints, rest: Ints, spent: Costs, tight: Ints) -> Ints:
         """The rows of walks for which not everything fits, by what their ranks are known for."""
         ranks = self._ranks(groups, rest)
         if self._wide:
             keys = zip(groups.tolist(), *ranks.tolist(), strict=True)
-            found = [self._tight(k, groups[i], spent[tight[i]]) for i, k in enumerate(keys)]
+            pairs = zip(keys, tight.tolist(), strict=True)
+            found = [self._tight(key, self._groups[key[0]], spent[i]) for key, i in pairs]
             return np.array(found, dtype=np.int64)
         return self._packed_rows(groups, ranks, spent, tight)
 
     def _packed_rows(self, groups: Ints, ranks: Ints, spent: Costs, tight: Ints) -> Ints:
         """The same by keys in one whole number, through a cache with one slot for each hash."""
-        keys = groups.copy()
-        for column in ranks:
-            keys <<= self._bits
-            keys |= column
+        keys = self._shifts @ ranks
+        keys += groups << self._bits * len(self._limited)
         slots = (keys * SPREAD) >> (63 - CACHED_BITS) & ((1 << CACHED_BITS) - 1)
         rows: Ints = self._cached_rows.take(slots)
-        missed = np.flatnonzero(self._cached_keys.take(slots) != keys)
+        missed = (self._cached_keys.take(slots) != keys).nonzero()[0]
         if len(missed):
             some = keys.take(missed)
             found = [
-                self._tight(key, groups[i], spent[tight[i]])
+                self._tight(key, self._groups[groups[i]], spent[tight[i]])
                 for i, key in zip(missed.tolist(), some.tolist(), strict=True)
             ]
             rows[missed] = found
@@ -229,11 +239,16 @@ class MaskTable:
 
     def _ranks(self, groups: Ints, rest: Ints) -> Ints:
         """How many demands of their groups what is left meets, (limits, n)."""
-        ranks: Ints = self._sizes.take(groups, axis=1)
-        short = np.flatnonzero(rest < self._largest.take(groups, axis=1))
         asked = np.maximum(rest, -1)
         asked += self._first.take(groups, axis=1)
-        found = np.searchsorted(self._ranked, asked.reshape(-1)[short], side="right")
+        ranks: Ints
+        if len(groups) <= SORTED:
+            ranks = self._ranked.searchsorted(asked, side="right")
+            ranks -= self._starts.take(groups, axis=1)
+            return ranks
+        ranks = self._sizes.take(groups, axis=1)
+        short = np.flatnonzero(rest < self._largest.take(groups, axis=1))  # few: the rest meets all
+        found = self._ranked.searchsorted(asked.reshape(-1)[short], side="right")
         found -= self._starts.take(groups, axis=1).reshape(-1)[short]
         ranks.reshape(-1)[short] = found
         return ranks
@@ -277,13 +292,13 @@ class MaskTable:
         number = int(self._index[place])
         if number < 0:
             number = self._index[place] = len(self._groups)
-            group = self._make_group(state, placed + 1)
+            group = self._make_group(number, state, placed + 1)
             self._groups.append(group)
             self._wide |= max(map(len, group.ranked), default=0) >> self._bits > 0
             self._wide |= number >> GROUP_BITS > 0
         return int(number)
 
-    def _make_group(self, state: int, position: int) -> _Group:
+    def _make_group(self, number: int, state: int, position: int) -> _Group:
         table = self.automaton
         low, high = max(table.min_layers - position, 0), table.max_layers - position
         options = table.options(state, low, high)
@@ -294,7 +309,7 @@ class MaskTable:
         columns = zip(demands(there).T[self._limited], self._limits, strict=True)
         ranked = [np.unique(column[column <= limit]).tolist() for column, limit in columns]
         most = [limit - demand for limit, demand in zip(self._limits, enough, strict=True)]
-        return _Group(options, self._row(mask), most, ranked)
+        return _Group(number, options, self._row(mask), most, ranked)
 
     def _row(self, mask: NDArray[np.int8]) -> int:
         """The number of a mask, which becomes a new row if it is met for the first time."""

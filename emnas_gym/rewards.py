@@ -133,7 +133,7 @@ class Reward(ABC):
         count = len(columns)
         for field in self.objectives if count else ():
             values = columns.values.get(field)
-            if values is None or not np.isfinite(values).all():
+            if values is None or np.count_nonzero(np.isfinite(values)) < count:
                 known = [] if values is None else values[~np.isfinite(values)].tolist()
                 self._check_needed(field, next((v for v in known if not math.isnan(v)), None))
         rewards, terms = self._batch(columns) if count else (np.zeros(0), {})

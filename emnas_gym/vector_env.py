@@ -177,7 +177,6 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self._any_over = True
         self._started, self._generation = False, -1
         self._steps = np.zeros(count, dtype=np.int64)
-        self._first = np.arange(count) * self._view.size  # of each row of masks
         self._seeds: list[int | None] = [None] * count
         self._generators: dict[int, np.random.Generator] = {}
         self._look_up()
@@ -264,7 +263,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if self._counts:
             self._count(turn)
         ended = turn.terminated | turn.truncated
-        rows = np.flatnonzero(ended)
+        rows = ended.nonzero()[0]
         info = self._infos(turn)
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             if len(rows):
@@ -316,7 +315,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
 
     def _place(self, turn: Turn) -> None:
         moving, all_move = turn.stepped, turn.all_step
-        wrong = np.flatnonzero(turn.invalid)
+        wrong = turn.invalid.nonzero()[0]
         if len(wrong) and self.on_invalid == "resample":
             for i in wrong.tolist():
                 legal = np.flatnonzero(self._table.rows[self._rows[i]])
@@ -327,12 +326,12 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if all_move:
             self._batch.place(EVERY, turn.tokens)
         else:
-            rows = np.flatnonzero(moving)
+            rows = moving.nonzero()[0]
             self._batch.place(rows, turn.tokens[rows])
         if self.on_invalid == "penalise":
             self._steps += turn.stepped
             turn.truncated = self._steps >= PATIENCE * self.problem.max_layers
-        turn.finished = np.flatnonzero(self._batch.state < 0)
+        turn.finished = (self._batch.state < 0).nonzero()[0]
         if len(turn.finished):
             turn.truncated[turn.finished] = False
             self._over[turn.finished] = self._any_over = True  # stay so if the evaluator raises
@@ -371,7 +370,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
                     fits[list(columns.errors)] = False
                 feasible[measured] = fits
                 turn.info |= measured_info(columns, found.terms, found.vector, measured, count)
-        if judged.any():
+        if np.count_nonzero(judged):
             put(turn.info, "feasible", feasible, judged)
 
     def _columns(self, walks: Walks) -> Columns | None:

@@ -77,26 +77,28 @@ def measured_info(
     whole = len(names)
     names += [name for name in columns.values if name not in WHOLE]
     measured = [columns.values[name] for name in names]
-    numbers, have = _spread([*measured, *terms.values()], rows, count)
+    numbers, have, some = _spread([*measured, *terms.values()], rows, count)
     kinds = [*numbers[:whole].astype(np.int64), *numbers[whole:]]
     for key, first, keys in (("measurement", 0, names), ("reward_terms", len(names), list(terms))):
         inner: Info = {}
-        for name, values, known in zip(keys, kinds[first:], have[first:], strict=False):
-            if known[rows].any():
-                inner[name], inner[f"_{name}"] = values, known
+        for i, name in enumerate(keys, first):
+            if some[i]:
+                inner[name], inner[f"_{name}"] = kinds[i], have[i]
         if inner:
-            put(info, key, inner, flags(rows, count))
+            info[key], info[f"_{key}"] = inner, flags(rows, count)
     put_rows(info, "reward_vector", rows, vector, count)
     return info
 
 
-def _spread(columns: list[Column], rows: Ints, count: int) -> tuple[Column, Flags]:
-    """Columns of some environments as columns of all, and which have a number: (columns, N)."""
+def _spread(columns: list[Column], rows: Ints, count: int) -> tuple[Column, Flags, list[bool]]:
+    """Columns of some environments as columns of all, which have a number, which columns do."""
     values, have = np.zeros((len(columns), count)), np.zeros((len(columns), count), np.bool_)
     block = np.array(columns)
     known = block == block  # NaN is not known
     have[:, rows] = known
-    if not known.all():
+    some = [True] * len(columns)
+    if np.count_nonzero(known) < known.size:
         block[~known] = 0.0
+        some = known.any(axis=1).tolist()
     values[:, rows] = block
-    return values, have
+    return values, have, some

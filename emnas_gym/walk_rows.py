@@ -28,27 +28,28 @@ class WalkRows:
         self._automaton = automaton
         self.table = layer_table(automaton.grammar, automaton.task)
         self._canonical = automaton.grammar.canonical_token
-        self._rows = np.full(automaton.next_state.shape, UNMET, dtype=np.int64)
+        self._rows: NDArray[np.int64] = np.full(automaton.next_state.shape, UNMET, dtype=np.int64)
         idle = [token for token, first in enumerate(self._canonical) if not first]
         self._rows[:, idle] = 0  # token 0, which stands after the end, is one of them
+        self._flat = self._rows.reshape(-1)
         self._gaps = len(idle) > 1
 
     def of(self, walks: Walks) -> NDArray[np.int64]:
         """Rows of the layers of each walk, shape (N, longest of the space), 0 after the end."""
-        rows = self._rows[walks.states, walks.tokens]
-        if rows.size and rows.min() == UNMET:
-            self._meet(walks.states, walks.tokens, rows == UNMET)
-            rows = self._rows[walks.states, walks.tokens]
+        rows: NDArray[np.int64] = self._flat.take(walks.places)
+        unmet = rows == UNMET
+        if np.count_nonzero(unmet):
+            self._meet(walks.places[unmet])
+            rows = self._flat.take(walks.places)
         if self._gaps:
             order = (rows == 0).argsort(axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)
         missing = self._automaton.grammar.max_layers - rows.shape[1]
         return np.pad(rows, ((0, 0), (0, missing))) if missing else rows
 
-    def _meet(
-        self, states: NDArray[np.int32], tokens: NDArray[np.int16], where: NDArray[np.bool_]
-    ) -> None:
-        for state, token in set(zip(states[where].tolist(), tokens[where].tolist(), strict=True)):
+    def _meet(self, places: NDArray[np.int64]) -> None:
+        for place in sorted(set(places.tolist())):
+            state, token = divmod(place, self._rows.shape[1])
             shape = self._automaton.states[state][0]
             self._rows[state, token] = self.table.row(shape, self._canonical[token])
 

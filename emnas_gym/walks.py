@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,17 @@ class Walks:
     def __len__(self) -> int:
         """Number of networks."""
         return len(self.lengths)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where tables of the shape of `Automaton.next_state` hold each step, flat; (N, L).
+
+        After the end it is where state −1 and token 0 meet.
+        """
+        width = self.automaton.next_state.shape[1]
+        places: NDArray[np.int64] = np.multiply(self.states, width, dtype=np.int64)
+        places += self.tokens
+        return places
 
     @property
     def space(self) -> TokenSpace:

@@ -6,8 +6,10 @@ so each is computed once and looked up ever after (`GateTable`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,12 +22,11 @@ from emnas_gym.models.base import Array, FittedModel, check_shape
 from emnas_gym.models.ensemble import checked, off_link, unlink
 
 CHUNK = 512  # networks at a time, so that what is looked up stays in the cache
-FEW = 16  # networks for which one look-up for all layers is faster than one for each
+FEW = 48  # networks for which one look-up for all layers is faster than one for each
 GRID = 2.0**16  # matrices hold multiples of 1 / GRID
 LIMIT = 64.0  # largest value that a matrix is multiplied with
 LARGEST = 32.0  # largest weight
 WIDEST = 512  # most rows of a matrix; GRID² · LIMIT · LARGEST · WIDEST < 2⁵³: sums are exact
-ROUND = 1.5 * 2.0**52 / GRID  # added and taken away: leaves the nearest multiple of 1 / GRID
 DOUBT = (-12.0, 3.0)  # ends of the logarithm of a deviation
 Gates = NDArray[np.float32]  # (R, 2 D): what each of R layers keeps of the sum, what it adds to it
 Rows = NDArray[np.int64]
@@ -33,10 +34,8 @@ Rows = NDArray[np.int64]
 
 def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
     """The nearest multiples of 1 / `GRID` within ± limit."""
-    found: Array = np.add(values, ROUND, dtype=np.float64)
-    found -= ROUND
-    np.maximum(found, -limit, out=found)
-    return np.minimum(found, limit, out=found)
+    found: Array = np.rint(np.multiply(values, GRID, dtype=np.float64)) / GRID
+    return found.clip(-limit, limit)
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,13 @@ class PooledNetwork(FittedModel):
         Returns:
             (R, 2·S): what each keeps, what each adds.
         """
-        hidden = on_grid((layers - self.centre) / self.scale) @ self.read + self.read_bias
-        both = _active(hidden) @ self.gate + self.gate_bias
+        steps = on_grid((layers - self.centre) / self.scale) * GRID
+        hidden = _active(steps @ self.read + self.read_bias * GRID)
+        both = hidden @ (self.gate / GRID) + self.gate_bias
         width = len(self.first)
+        proposal = both[:, width:].clip(-LIMIT, LIMIT)
         keep = 0.5 + 0.5 * both[:, :width] / np.sqrt(1.0 + both[:, :width] ** 2)
-        return np.concatenate([keep, (1.0 - keep) * both[:, width:]], axis=1, dtype=np.float32)
+        return np.concatenate([keep, (1.0 - keep) * proposal], axis=1, dtype=np.float32)
 
     def no_layer(self) -> Gates:
         """The gates that change nothing, shape (1, 2·S)."""
@@ -118,13 +119,25 @@ class PooledNetwork(FittedModel):
         Returns:
             (N, 1 or 2): the score, and the logarithm of its deviation where that was learned.
         """
-        hidden = on_grid(_summed(gates, rows))
-        for weight, bias in ((self.first, self.first_bias), (self.second, self.second_bias)):
+        hidden = np.multiply(_summed(gates, rows), GRID, dtype=np.float64)
+        np.rint(hidden, out=hidden)
+        *inner, (last, offset) = self._stepwise
+        for weight, bias in inner:
             hidden = hidden @ weight
             hidden += bias
             hidden = _active(hidden)
-        found: Array = hidden @ self.out + self.out_bias
-        return found
+        hidden = hidden @ last
+        hidden += offset
+        return hidden
+
+    @cached_property
+    def _stepwise(self) -> tuple[tuple[Array, Array], ...]:
+        """The layers on the sum, reading and giving whole numbers of 1 / `GRID`; scores as such."""
+        return (
+            (self.first, self.first_bias * GRID),
+            (self.second, self.second_bias * GRID),
+            (self.out / GRID, self.out_bias),
+        )
 
     def means(self, gates: Gates, rows: Rows) -> Array:
         """Predictions without deviations, shape (N,); arguments as those of `scores`."""
@@ -228,31 +241,43 @@ class GateTable:
 
 
 def _active(hidden: Array) -> Array:
-    """What stands between two matrices: relu up to `LIMIT`, on the grid; in place."""
-    hidden += ROUND
-    hidden -= ROUND
+    """What stands between two matrices: relu up to `LIMIT`, in whole grid steps; in place."""
+    np.rint(hidden, out=hidden)
     np.maximum(hidden, 0.0, out=hidden)
-    return np.minimum(hidden, LIMIT, out=hidden)
+    return np.minimum(hidden, LIMIT * GRID, out=hidden)
 
 
 def _summed(gates: Gates, rows: Rows) -> Gates:
-    """The sum after the last layer, shape (N, S)."""
+    """The sum after the last layer, shape (N, S): what each layer adds, times what later ones keep.
+
+    It lies within ± `LIMIT` but for rounding, as all that is added is a mean of such values.
+    """
+    if len(rows) < FEW:
+        return _summed_few(gates, rows)
     width = gates.shape[1] // 2
     state = np.zeros((len(rows), width), dtype=np.float32)
+    layer = np.empty((min(len(rows), CHUNK), 2 * width), dtype=np.float32)
     for start in range(0, len(rows), CHUNK):
-        part = state[start : start + CHUNK]
-        for layer in _layers(gates, rows[start : start + CHUNK]):
-            part *= layer[:, :width]
+        part, places = state[start : start + CHUNK], rows[start : start + CHUNK].T
+        layer, kept = layer[: len(part)], np.ones_like(part)
+        for place in places[::-1]:
+            gates.take(place, axis=0, out=layer, mode="clip")
+            layer[:, width:] *= kept
             part += layer[:, width:]
+            kept *= layer[:, :width]
     return state
 
 
-def _layers(gates: Gates, rows: Rows) -> Iterable[Gates]:
-    """Gates of the first layers of all networks, then of the second ones, and so on."""
-    if len(rows) < FEW:
-        return gates[rows.T]
-    buffer = np.empty((len(rows), gates.shape[1]), dtype=np.float32)
-    return (gates.take(place, axis=0, out=buffer, mode="clip") for place in rows.T)
+def _summed_few(gates: Gates, rows: Rows) -> Gates:
+    """The same sums in the same order, all layers at once."""
+    width = gates.shape[1] // 2
+    layers = gates.take(rows.T[::-1], axis=0)
+    kept, added = layers[:, :, :width], layers[:, :, width:]
+    for before, after in pairwise(kept):
+        after *= before  # what all layers from here on keep
+    added[1:] *= kept[:-1]
+    total: Gates = np.add.reduce(added, axis=0)
+    return total
 
 
 def _check_weights(name: str, weight: Array, bias: Array) -> None:
