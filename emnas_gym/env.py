@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -114,11 +115,14 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         self.problem = Problem.make(space, task, device, budgets, reward, min_layers, max_layers)
         self.evaluator = make_evaluator(evaluator, self.problem)
         self._owns_evaluator = not isinstance(evaluator, Evaluator)
+        self._counts = self.evaluator.counts
         self.observation, self.on_invalid, self.render_mode = observation, on_invalid, render_mode
         self.autoreset_mode = autoreset_mode
         self._walk = Walker(mask_table(self.problem.automaton))
         self._started, self._over = False, True
         self._steps = 0
+        patience = PATIENCE * self.problem.max_layers
+        self._patience = patience if on_invalid == "penalise" else math.inf
         self._finished: tuple[Measurement, float] | None = None
         self._rewards: list[float] = []
         self._window: HumanView | None = None
@@ -160,7 +164,8 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         walk = self._walk
         invalid = not walk.allows(token)
         self._steps += 1
-        self.evaluator.count_step(invalid)
+        if self._counts:
+            self.evaluator.count_step(invalid)
         if invalid and self.on_invalid == "end":
             return self._end_illegally(token)
         if invalid and self.on_invalid == "penalise":
@@ -172,7 +177,7 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         self._over = walk.done  # stays so if the evaluator raises
         info = _token_info(token, invalid)
         if not walk.done:
-            return self._answer(0.0, False, self._out_of_patience(), info)
+            return self._answer(0.0, False, self._steps >= self._patience, info)
         reward, terminated, truncated, measured = self._measure()
         return self._answer(reward, terminated, truncated, measured | info)
 
@@ -180,11 +185,10 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
         """The id that an action names: a whole number of Python or of any width of numpy."""
         if isinstance(action, np.ndarray) and action.ndim == 0:
             action = action[()]
-        largest = self.problem.space.num_tokens
-        if isinstance(action, (int, np.integer)) and not isinstance(action, bool):
-            if 0 <= (token := int(action)) <= largest:
+        if isinstance(action, (np.integer, int)) and not isinstance(action, bool):
+            if 0 <= (token := int(action)) < self._view.size:
                 return token
-        raise IllegalAction(f"action {action!r} is outside 0 … {largest}")
+        raise IllegalAction(f"action {action!r} is outside 0 … {self._view.size - 1}")
 
     def _end_illegally(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
         info = _token_info(token, invalid=True) | {"feasible": False}
@@ -193,20 +197,17 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
     def _penalise(self, token: int) -> tuple[Observation, float, bool, bool, Info]:
         low, high = self.problem.reward.range
         info = _token_info(token, invalid=True)
-        return self._answer(-PENALTY * (high - low), False, self._out_of_patience(), info)
-
-    def _out_of_patience(self) -> bool:
-        patience = PATIENCE * self.problem.max_layers
-        return self.on_invalid == "penalise" and self._steps >= patience
+        return self._answer(-PENALTY * (high - low), False, self._steps >= self._patience, info)
 
     def _answer(
         self, reward: float, terminated: bool, truncated: bool, info: Info
     ) -> tuple[Observation, float, bool, bool, Info]:
-        if terminated or truncated:
-            self.evaluator.count_episode()
-        if self.evaluator.spent:
-            truncated = truncated or not terminated
-            info["budget_spent"] = True
+        if self._counts:
+            if terminated or truncated:
+                self.evaluator.count_episode()
+            if self.evaluator.spent:
+                truncated = truncated or not terminated
+                info["budget_spent"] = True
         self._over = terminated or truncated
         info["action_mask"] = self.action_masks()
         if self.render_mode == "human":

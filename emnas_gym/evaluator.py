@@ -180,6 +180,12 @@ class Evaluator(ABC):
                 self.count_episode()
         return np.ones(len(ended), dtype=np.bool_) if self.spent else None
 
+    @property
+    def counts(self) -> bool:
+        """Whether it wants to be told of steps, or may be spent: a ledger does."""
+        names = ("count_step", "count_steps", "count_episode", "spent")
+        return any(getattr(type(self), name) is not getattr(Evaluator, name) for name in names)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: it may hold ports and files, and Gymnasium copies what environments are given."""
         return self

@@ -241,13 +241,8 @@ class MaskTable:
         """How many demands of their groups what is left meets, (limits, n)."""
         asked = np.maximum(rest, -1)
         asked += self._first.take(groups, axis=1)
-        ranks: Ints
-        if len(groups) <= SORTED:
-            ranks = self._ranked.searchsorted(asked, side="right")
-            ranks -= self._starts.take(groups, axis=1)
-            return ranks
-        ranks = self._sizes.take(groups, axis=1)
-        short = np.flatnonzero(rest < self._largest.take(groups, axis=1))  # few: the rest meets all
+        ranks: Ints = self._sizes.take(groups, axis=1)
+        short = (rest < self._largest.take(groups, axis=1)).reshape(-1).nonzero()[0]
         found = self._ranked.searchsorted(asked.reshape(-1)[short], side="right")
         found -= self._starts.take(groups, axis=1).reshape(-1)[short]
         ranks.reshape(-1)[short] = found

@@ -159,7 +159,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         self.problem = Problem.make(space, task, device, budgets, reward, min_layers, max_layers)
         self.evaluator = make_evaluator(evaluator, self.problem)
         self._owns_evaluator = not isinstance(evaluator, Evaluator)
-        self._counts = _counts(self.evaluator)
+        self._counts = self.evaluator.counts
         self.num_envs, self.observation, self.render_mode = num_envs, observation, render_mode
         self._view = View(self.problem, observation)
         self.single_action_space: gym.Space[Any] = self._view.action_space
@@ -468,12 +468,6 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         """Closes the evaluator, if it was made here."""
         if self._owns_evaluator:
             self.evaluator.close()
-
-
-def _counts(evaluator: Evaluator) -> bool:
-    """Whether an evaluator wants to be told of steps, or may be spent: a ledger does."""
-    names = ("count_step", "count_steps", "count_episode", "spent")
-    return any(getattr(type(evaluator), name) is not getattr(Evaluator, name) for name in names)
 
 
 def _mode(mode: str | AutoresetMode | None) -> AutoresetMode:

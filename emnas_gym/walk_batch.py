@@ -55,12 +55,13 @@ class WalkBatch:
         self.tokens.reshape(-1)[at] = tokens
         self._states.reshape(-1)[at] = state
         move = state * self._size + tokens
-        total = self._price.take(move, axis=0, mode="clip")
-        spent = self.spent[rows]
-        heads = np.maximum(total[:, HEAD], spent[:, HEAD])
-        total += spent
-        total[:, HEAD] = heads
-        self.spent[rows] = total
+        price = self._price.take(move, axis=0, mode="clip")
+        spent = self.spent[rows]  # a view where rows are a slice
+        heads = np.maximum(price[:, HEAD], spent[:, HEAD])
+        spent += price
+        spent[:, HEAD] = heads
+        if not isinstance(rows, slice):
+            self.spent[rows] = spent
         self.state[rows] = self._next.take(move)
         self.placed[rows] = placed + 1
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from emnas_gym.array_file import BROKEN
 from emnas_gym.errors import EmNASError
 from hardware.program import Array
-
-# what numpy and the archive readers below it raise on damaged files, or on ones that lie
-DAMAGED = (OSError, ValueError, TypeError, EOFError, KeyError, MemoryError, NotImplementedError)
-UNPACKING = (zipfile.BadZipFile, zlib.error)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
@@ -25,7 +20,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (*DAMAGED, *UNPACKING) as error:
+    except BROKEN as error:
         raise EmNASError(f"{path}: no .npz file of plain arrays: {error}") from error
 
 
@@ -37,7 +32,7 @@ def read_array(path: Path) -> Array:
     """
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (*DAMAGED, *UNPACKING) as error:
+    except BROKEN as error:
         raise EmNASError(f"{path}: no .npy file of a plain array: {error}") from error
     if not isinstance(loaded, np.ndarray):
         loaded.close()
