@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -62,8 +62,38 @@ def off_link(link: str, score: Array, deviation: Array) -> tuple[Array, Array]:
     return unlink(link, score), np.abs(spread)
 
 
+class LinkedModel(FittedModel):
+    """A model that scores on the scale of a link; a dataclass of arrays and that.
+
+    Attributes:
+        centre: Mean of every feature, shape (F,).
+        link: Scale of the score, one of `LINKS`.
+    """
+
+    centre: Array
+    link: str
+
+    @property
+    def columns(self) -> int:
+        """Number of features that it reads."""
+        return len(self.centre)
+
+    def options(self) -> dict[str, Any]:
+        """The link."""
+        return {"link": self.link}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is stored in a file."""
+        return {name: getattr(self, name) for name in self.names()}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the arrays."""
+        return [f.name for f in fields(cls) if f.name != "link"]  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
-class Ensemble(FittedModel):
+class Ensemble(LinkedModel):
     """Several small networks on standardised features, averaged on the scale of the link.
 
     Features outside the range that was seen in training are taken to be at its end, so that a
@@ -90,11 +120,6 @@ class Ensemble(FittedModel):
     biases: tuple[Array, ...]
     link: str
 
-    @property
-    def columns(self) -> int:
-        """Number of features that it reads."""
-        return len(self.centre)
-
     def scores(self, features: Array) -> Array:
         """Output of every member on the scale of the link, shape (members, N)."""
         hidden = np.clip((features - self.centre) / self.scale, self.low, self.high)[None]
@@ -109,10 +134,6 @@ class Ensemble(FittedModel):
             x: Features, shape (N, F).
         """
         return averaged(self.link, self.scores(x))
-
-    def options(self) -> dict[str, Any]:
-        """The link."""
-        return {"link": self.link}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What is stored in a file."""

@@ -7,7 +7,7 @@ so each is computed once and looked up ever after (`GateTable`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Self
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.features import LayerTable, lengths_of
 from emnas_gym.growing_rows import GrowingRows
-from emnas_gym.models.base import Array, FittedModel, check_shape
-from emnas_gym.models.ensemble import checked, off_link, unlink
+from emnas_gym.models.base import Array, check_shape
+from emnas_gym.models.ensemble import LinkedModel, checked, off_link, unlink
 
 CHUNK = 512  # networks at a time, so that what is looked up stays in the cache
 FEW = 48  # networks for which one look-up for all layers is faster than one for each
@@ -39,7 +39,7 @@ def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
 
 
 @dataclass(frozen=True)
-class PooledNetwork(FittedModel):
+class PooledNetwork(LinkedModel):
     """A recurrence whose gates read the layer alone (minGRU, Feng et al. 2024), then a network.
 
     Layer t turns the sum s into ``keep[t] · s + add[t]``, value by value, with
@@ -82,11 +82,6 @@ class PooledNetwork(FittedModel):
     out: Array
     out_bias: Array
     link: str
-
-    @property
-    def columns(self) -> int:
-        """Number of layer features that it reads."""
-        return len(self.centre)
 
     def gates(self, layers: Array) -> Gates:
         """What layers do to the sum.
@@ -168,14 +163,6 @@ class PooledNetwork(FittedModel):
         rows[there] = np.arange(1, there.sum() + 1)
         return self.both(np.concatenate([self.no_layer(), self.gates(x[there])]), rows)
 
-    def options(self) -> dict[str, Any]:
-        """The link."""
-        return {"link": self.link}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is stored in a file."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "link"}
-
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
         """Checks what was read from a file.
@@ -188,8 +175,7 @@ class PooledNetwork(FittedModel):
             SurrogateFileError: If arrays are missing, do not fit together, are not finite, or hold
                 weights with which sums would not be exact.
         """
-        names = [f.name for f in fields(cls) if f.name != "link"]
-        values = checked(arrays, names, options.get("link"))
+        values = checked(arrays, cls.names(), options.get("link"))
         for name in ("read", "first", "out"):
             if values[name].ndim != 2 or len(values[name]) > WIDEST:
                 raise SurrogateFileError(f"{name} has shape {values[name].shape}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from emnas_gym.errors import SurrogateFileError
 from emnas_gym.features import lengths_of
-from emnas_gym.models.base import Array, FittedModel, check_shape
-from emnas_gym.models.ensemble import averaged, checked
+from emnas_gym.models.base import Array, check_shape
+from emnas_gym.models.ensemble import LinkedModel, averaged, checked
 
 CHUNK = 256  # networks at a time, so that intermediate values stay in the cache
 
 
 @dataclass(frozen=True)
-class RecurrentEnsemble(FittedModel):
+class RecurrentEnsemble(LinkedModel):
     """Gated recurrent units (Cho et al. 2014), each with a small network on its last state.
 
     G stands for the three gates: reset, update and candidate, each as wide as the state S.
@@ -51,11 +51,6 @@ class RecurrentEnsemble(FittedModel):
     out: Array
     out_bias: Array
     link: str
-
-    @property
-    def columns(self) -> int:
-        """Number of layer features that it reads."""
-        return len(self.centre)
 
     def scores(self, layers: Array, lengths: NDArray[np.int64]) -> Array:
         """Output of every member on the scale of the link, shape (members, N)."""
@@ -105,14 +100,6 @@ class RecurrentEnsemble(FittedModel):
         """
         return averaged(self.link, self.scores(x, lengths_of(x) if lengths is None else lengths))
 
-    def options(self) -> dict[str, Any]:
-        """The link."""
-        return {"link": self.link}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is stored in a file."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "link"}
-
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
         """Checks what was read from a file.
@@ -124,8 +111,7 @@ class RecurrentEnsemble(FittedModel):
         Raises:
             SurrogateFileError: If arrays are missing, do not fit together, or are not finite.
         """
-        names = [f.name for f in fields(cls) if f.name != "link"]
-        values = checked(arrays, names, options.get("link"))
+        values = checked(arrays, cls.names(), options.get("link"))
         if values["between"].ndim != 3:
             raise SurrogateFileError(f"between has shape {values['between'].shape}")
         members, state, hidden = values["between"].shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from predictors.estimators.matrix import MatrixEstimator
 from predictors.training import one_thread
 
 
+@dataclass(eq=False, repr=False)
 class EnsembleRegressor(MatrixEstimator):
     """An ensemble of small tanh networks, trained side by side with dropout and weight decay.
 
@@ -31,29 +33,16 @@ class EnsembleRegressor(MatrixEstimator):
         seed: Decides everything.
     """
 
-    model_: Ensemble
-
-    def __init__(
-        self,
-        hidden: tuple[int, ...] = (64, 64),
-        members: int = 5,
-        dropout: float = 0.1,
-        weight_decay: float = 0.05,
-        learning_rate: float = 3e-3,
-        epochs: int = 60,
-        batch_size: int = 64,
-        link: str = "logit",
-        seed: int = 0,
-    ) -> None:
-        self.hidden = hidden
-        self.members = members
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.link = link
-        self.seed = seed
+    hidden: tuple[int, ...] = (64, 64)
+    members: int = 5
+    dropout: float = 0.1
+    weight_decay: float = 0.05
+    learning_rate: float = 3e-3
+    epochs: int = 60
+    batch_size: int = 64
+    link: str = "logit"
+    seed: int = 0
+    model_: Ensemble = field(init=False)
 
     def _fitted(self, x: Array, y: Array) -> Ensemble:
         targets = on_link(self.link, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ DOUBT_SHARE = 0.1  # of the loss: how far off the deviation is, beside the score
 Rows = NDArray[np.int64]
 
 
+@dataclass(eq=False, repr=False)
 class PooledRegressor(Estimator):
     """A gated sum over layers with a small network on it (`emnas_gym.models.pooled`).
 
@@ -41,31 +43,17 @@ class PooledRegressor(Estimator):
         seed: Decides everything.
     """
 
-    model_: PooledNetwork
-
-    def __init__(
-        self,
-        width: int = 64,
-        inner: int = 64,
-        hidden: int = 64,
-        dropout: float = 0.0,
-        weight_decay: float = 0.01,
-        learning_rate: float = 4e-3,
-        epochs: int = 20,
-        batch_size: int = 256,
-        link: str = "logit",
-        seed: int = 0,
-    ) -> None:
-        self.width = width
-        self.inner = inner
-        self.hidden = hidden
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.link = link
-        self.seed = seed
+    width: int = 64
+    inner: int = 64
+    hidden: int = 64
+    dropout: float = 0.0
+    weight_decay: float = 0.01
+    learning_rate: float = 4e-3
+    epochs: int = 20
+    batch_size: int = 256
+    link: str = "logit"
+    seed: int = 0
+    model_: PooledNetwork = field(init=False)
 
     def fit(self, x: Array, y: Array) -> Self:
         """Fits the network; equal arguments give equal bits.

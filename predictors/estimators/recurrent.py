@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ def checked_layers(x: Any) -> Array:  # noqa: ANN401
     return layers
 
 
+@dataclass(eq=False, repr=False)
 class RecurrentRegressor(Estimator):
     """An ensemble of gated recurrent units with a small network on the last state.
 
@@ -46,31 +48,17 @@ class RecurrentRegressor(Estimator):
         seed: Decides everything.
     """
 
-    model_: RecurrentEnsemble
-
-    def __init__(
-        self,
-        state: int = 32,
-        hidden: int = 32,
-        members: int = 5,
-        dropout: float = 0.1,
-        weight_decay: float = 0.2,
-        learning_rate: float = 4e-3,
-        epochs: int = 50,
-        batch_size: int = 48,
-        link: str = "logit",
-        seed: int = 0,
-    ) -> None:
-        self.state = state
-        self.hidden = hidden
-        self.members = members
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.link = link
-        self.seed = seed
+    state: int = 32
+    hidden: int = 32
+    members: int = 5
+    dropout: float = 0.1
+    weight_decay: float = 0.2
+    learning_rate: float = 4e-3
+    epochs: int = 50
+    batch_size: int = 48
+    link: str = "logit"
+    seed: int = 0
+    model_: RecurrentEnsemble = field(init=False)
 
     def fit(self, x: Array, y: Array) -> Self:
         """Fits the ensemble; equal arguments give equal bits.

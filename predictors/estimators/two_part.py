@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 MARGIN_OF_CHANCE = 0.05  # a network that is no more than this above chance has not learned
 
 
+@dataclass(eq=False, repr=False)
 class TwoPartRegressor(Estimator):
     """Recurrent networks with two outputs: whether a network learns, and what it then reaches.
 
@@ -45,33 +46,18 @@ class TwoPartRegressor(Estimator):
         seed: Decides everything.
     """
 
-    model_: TwoPart
-
-    def __init__(
-        self,
-        state: int = 32,
-        hidden: int = 32,
-        members: int = 4,
-        dropout: float = 0.3,
-        weight_decay: float = 0.5,
-        learning_rate: float = 4e-3,
-        epochs: int = 30,
-        batch_size: int = 48,
-        chance: float = 0.5,
-        sharpness: float = 1.0,
-        seed: int = 0,
-    ) -> None:
-        self.state = state
-        self.hidden = hidden
-        self.members = members
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.chance = chance
-        self.sharpness = sharpness
-        self.seed = seed
+    state: int = 32
+    hidden: int = 32
+    members: int = 4
+    dropout: float = 0.3
+    weight_decay: float = 0.5
+    learning_rate: float = 4e-3
+    epochs: int = 30
+    batch_size: int = 48
+    chance: float = 0.5
+    sharpness: float = 1.0
+    seed: int = 0
+    model_: TwoPart = field(init=False)
 
     def fit(self, x: Array, y: Array) -> Self:
         """Fits both parts; equal arguments give equal bits.
