@@ -54,14 +54,15 @@ def test_make_takes_it_by_name_and_its_count_is_in_the_reward() -> None:  # E10
     env.close()
 
 
-def test_a_search_of_forty_evaluations_on_the_board(problem: Problem) -> None:  # B3, E3, E10
+@pytest.mark.parametrize("evaluations", [16, pytest.param(40, marks=pytest.mark.slow)])
+def test_a_search_on_the_board(problem: Problem, evaluations: int) -> None:  # B3, E3, E10
     needs_program("qemu-system-arm")
     stack = make_evaluator(["surrogate", "emulated"], problem)
-    ledger = Ledger(stack, problem, 40)
+    ledger = Ledger(stack, problem, evaluations)
     agent = resolve("agent", "reinforce").with_options(batch=8, hidden=16, width=8)
     agent.search(problem, ledger, seed=0)
     stack.close()
-    assert len(ledger.rows) == 40
+    assert len(ledger.rows) == evaluations
     for row in ledger.rows:
         measured = row.result
         assert isinstance(measured, Measurement)
