@@ -16,20 +16,20 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
-from benchmarks.agreement import PROXIES, agreement
-from benchmarks.execution import Execution, ProcessPool
-from benchmarks.headroom import headroom
-from benchmarks.replay import Demand, Verdict
-from benchmarks.replay import validate as validate_claims
-from benchmarks.replay_files import read_claims
-from benchmarks.replay_world import Given
-from benchmarks.reports import folder_markdown, report_folder
+from benchmarks.replay.files import read_claims
+from benchmarks.replay.validate import Demand, Verdict
+from benchmarks.replay.validate import validate as validate_claims
+from benchmarks.replay.world import Given
+from benchmarks.report.folder import folder_markdown, report_folder
+from benchmarks.report.suite.terminal import show_suite
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
-from benchmarks.suite import load_suite, suite_names
-from benchmarks.suite_run import Part, run_suite
-from benchmarks.suite_table import show_suite
-from benchmarks.throughput import PARTS, chosen, measure
+from benchmarks.studies.agreement import PROXIES, agreement
+from benchmarks.studies.headroom import headroom
+from benchmarks.suites.execution import Execution, ProcessPool
+from benchmarks.suites.run import Part, run_suite
+from benchmarks.suites.suite import load_suite, suite_names
+from benchmarks.throughput.parts import PARTS, chosen, measure
 from emnas_gym.door import FAILED, print_json, run_door
 from emnas_gym.errors import BackendMissing
 
@@ -151,7 +151,7 @@ def _execution(address: str | None, workers: int) -> Iterator[Execution]:
         yield ProcessPool(workers)
         return
     try:
-        from benchmarks.ray_execution import RayExecution
+        from benchmarks.suites.ray_execution import RayExecution
     except ModuleNotFoundError as error:
         raise BackendMissing("--ray needs the package ray: pip install 'emnas-gym[ray]'") from error
     execution = RayExecution(address)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import aggregates
-from benchmarks.execution import Execution, InTurn
-from benchmarks.suite import Entry, Environment, Suite
-from benchmarks.suite_run import Part, run_suite
+from benchmarks.comparison import aggregates
+from benchmarks.suites.execution import Execution, InTurn
+from benchmarks.suites.run import Part, run_suite
+from benchmarks.suites.suite import Entry, Environment, Suite
 from emnas_gym.analytic import AnalyticEvaluator
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import EvaluationError
