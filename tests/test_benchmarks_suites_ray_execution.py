@@ -23,8 +23,13 @@ pytest.importorskip("ray", reason="needs the package ray")
 
 import ray
 from ray_jobs import Job, die, hold, refuse, rows_of, search_slowly, stumble, threads
+from small_suites import few_draws, run_here
+from small_suites import rows_of as suite_rows
+from typer.testing import CliRunner
 
+from benchmarks.cli import app
 from benchmarks.suites.ray_execution import RayExecution
+from benchmarks.suites.suite import load_suite
 from emnas_gym.errors import BackendMissing, EmNASError, EvaluationError, EvaluationStopped
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
@@ -134,6 +139,47 @@ def test_folders_are_absolute_on_the_way(
     assert seen == [str(tmp_path / "here")]
     with pytest.raises(EmNASError, match="a dataclass with a folder"):
         RayExecution().run([_Odd()], _folder, lambda job, folder: None)
+
+
+SUITE = """
+name = "mine"
+evaluations = 30
+seeds = 2
+reference = 20
+
+[[environments]]
+label = "digits"
+env = "EmNAS-v0"
+
+[[agents]]
+label = "random"
+agent = "random"
+
+[[agents]]
+label = "evolution"
+agent = "evolution"
+options = { population = 10, tournament = 3 }
+"""
+
+
+@pytest.mark.usefixtures(few_draws.__name__)
+def test_the_command_on_a_cluster_gives_the_rows_of_this_machine(
+    cluster: Cluster, tmp_path: Path
+) -> None:  # B25
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE, encoding="utf-8")
+    command = ["run", str(suite), "--json", "--out"]
+    far = [*command, str(tmp_path / "far"), "--ray", "auto"]
+    done = CliRunner().invoke(app, far, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert ray.is_initialized(), "who has not joined does not leave"
+    result = json.loads(done.stdout)
+    assert result["finished"]
+    assert len(result["runs"]) == 4
+    here = run_here(load_suite(str(suite)), tmp_path / "here")
+    assert suite_rows(tmp_path / "far") == suite_rows(tmp_path / "here")
+    assert len(suite_rows(tmp_path / "far")) == 2 * 4
+    assert result["statistics"] == json.loads(json.dumps(here["statistics"]))
 
 
 class _Odd:
