@@ -29,7 +29,7 @@ from benchmarks.studies.headroom import headroom
 from benchmarks.suites.execution import Execution, ProcessPool
 from benchmarks.suites.run import Part, run_suite
 from benchmarks.suites.suite import load_suite, suite_names
-from benchmarks.throughput.parts import PARTS, chosen, measure
+from benchmarks.throughput.parts import PARTS, measure, rounds_of
 from emnas_gym.door import FAILED, print_json, run_door
 from emnas_gym.errors import BackendMissing
 
@@ -188,7 +188,7 @@ def throughput(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measures how fast the parts are on this machine, beside what others take in the same run."""
-    total = sum(networks if part == "export" else rounds for part in chosen(only))
+    total = rounds_of(only, networks, rounds)
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
         task = bar.add_task("measuring", total=total)
 
@@ -199,10 +199,9 @@ def throughput(
     if as_json:
         print_json(result)
         return
-    table = Table("part", "figure", "value")
-    for part, figures in result.items():
-        for name, value in _flat(figures):
-            table.add_row(part, name, "not installed" if value is None else f"{value:.4g}")
+    table = Table("figure", "value")
+    for name, value in _flat(result):
+        table.add_row(name, "–" if value is None else f"{value:.4g}")
     Console().print(table)
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 
 from benchmarks.cli import app
 from benchmarks.throughput import environments, learning, stopwatch
+from benchmarks.throughput.parts import measure, rounds_of
 from benchmarks.throughput.stopwatch import Contestant, race, ratio
 
 
@@ -26,13 +27,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "SINGLE", 20)
     few = partial(environments.memory_per_env, 64)
     monkeypatch.setattr(environments, "memory_per_env", few)
-    for name, value in (("SINGLE", 2), ("MANY", 16), ("BATCH", 64), ("SEEDS", (0,))):
+    sizes = {"SINGLE": 2, "MANY": 16, "BATCH": 64, "DEFAULT_STEPS": 32, "TO_EQUAL": 256}
+    for name, value in sizes.items():
         monkeypatch.setattr(learning, name, value)
     settings = learning.SETTINGS | {"n_steps": 16, "batch_size": 64}
     monkeypatch.setattr(learning, "SETTINGS", settings)
-    monkeypatch.setattr(learning, "DEFAULT_STEPS", 64)
-    default = lambda: learning._pair(2000, 0)  # noqa: E731
-    monkeypatch.setattr(learning, "equal_reward", default)
 
 
 def run(part: str) -> dict[str, Any]:
@@ -54,16 +53,85 @@ def test_throughput_of_environments_is_measured(small: None) -> None:  # D6, E18
     assert figures["rounds"] == 2
 
 
-@pytest.mark.slow
 def test_throughput_of_learning_is_measured(small: None) -> None:  # B26, D6
-    figures = run("sb3")
+    told: list[str] = []
+    figures = measure("sb3", 1, told.append, rounds=2)
+    assert len(told) == rounds_of("sb3", 1, 2) == 4
+    assert set(figures) == {
+        "rollout", "rollout_ratio", "end_to_end", "end_to_end_ratio", "native_settings"
+    }  # fmt: skip
     for name in ("rollout", "end_to_end"):
         assert figures[f"{name}_ratio"] > 0
-        assert set(figures[name]) == {"single_2", "native_16"}
-    ours, defaults = (figures["equal_reward"][name] for name in ("native_settings", "sb3_defaults"))
-    assert defaults["samples"] == 2048
-    assert defaults["reached"]
-    assert ours["reached"] == (ours["reward"] >= defaults["reward"])
+        assert set(figures[name]) == {"single_2", "native_16", "cpu_ratio"}
+        assert all(figures[name]["native_16"][clock] > 0 for clock in ("wall", "cpu"))
+    found = figures["native_settings"]
+    assert (found["samples"], found["rounds"]) == (256, 2)
+    assert found["ratio"] > 0
+    defaults, ours = found["sb3_defaults"], found["native"]
+    assert defaults.keys() == ours.keys()
+    assert defaults["reached"] == 2, "who sets the level reaches it"
+    assert 64 <= defaults["samples_to_level"] <= 256
+    assert defaults["seconds_to_level"] > 0
+    assert (ours["seconds_to_level"] is None) == (ours["reached"] < 1.5)
+    json.dumps(figures, allow_nan=False)
+
+
+def test_the_way_to_a_level_is_traced() -> None:
+    """Means of finished networks are those of the environments' own rewards."""
+    made = learning.native_envs(8)
+    trace = learning.Trace(256, level=-np.inf)
+    rewards: list[list[float]] = [[]]
+    real = made.step_wait
+
+    def step() -> Any:
+        answer = real()
+        rewards[-1].extend(answer[1][answer[2]].tolist())
+        return answer
+
+    made.step_wait = step  # type: ignore[method-assign]
+    model = learning.maskable_ppo(made, 0, n_steps=16, batch_size=64)
+    real_end = trace._on_rollout_end
+
+    def end() -> None:
+        real_end()
+        rewards.append([])
+
+    trace._on_rollout_end = end  # type: ignore[method-assign]
+    model.learn(10_000, callback=trace)
+    assert [point.samples for point in trace.points] == [128, 256]
+    assert model.num_timesteps == 256 + 8, "the step after it sees that this is enough"
+    for point, mine in zip(trace.points, rewards, strict=False):
+        assert point.reward == pytest.approx(np.mean(mine))
+    seconds = [point.seconds for point in trace.points]
+    assert seconds == sorted(seconds)
+
+
+def test_a_level_is_learnt_for_until_it_is_reached() -> None:
+    points = [learning.Point(100, 1.0, 0.5), learning.Point(200, 2.0, np.nan)]
+    trace = learning.Trace(100, level=0.6)
+    trace.points = points
+    assert trace.reached is None
+    trace.points = [*points, learning.Point(300, 3.0, 0.6), learning.Point(400, 4.0, 0.9)]
+    assert trace.reached == learning.Point(300, 3.0, 0.6)
+    assert learning._to_level(trace)["seconds_to_level"] == 3.0
+    runs = [{"seconds_to_level": s, "wall": 1.0} for s in (2.0, None, None)]
+    assert learning._medians(runs) == {"seconds_to_level": None, "wall": 1.0, "reached": 1.0}
+    runs[1]["seconds_to_level"] = 8.0
+    assert learning._medians(runs)["seconds_to_level"] == 8.0
+    assert learning._sooner(6.0, 2.0) == 3.0
+    assert learning._sooner(6.0, None) == 0.0
+
+
+def test_figures_are_shown_as_a_table(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"export": {"median_ms": 1.5, "ratio": None}, "single": 52_584.0, "rounds": 2}
+    monkeypatch.setattr("benchmarks.cli.measure", lambda *arguments: found)
+    shown = CliRunner().invoke(app, ["throughput"], catch_exceptions=False).stdout
+    for name, value in (
+        ("export.median_ms", "1.5"),
+        ("export.ratio", "–"),
+        ("single", "5.258e+04"),
+    ):
+        assert any(name in line and value in line for line in shown.splitlines())
 
 
 def test_both_learners_play_the_same_problem() -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.native_vec_env import SB3VecEnv
 from benchmarks.throughput.environments import ENV, native
@@ -28,9 +29,8 @@ from emnas_gym.env import EmNASEnv
 OBSERVATION = "layers"
 SINGLE, MANY, BATCH, EPOCHS = 8, 1024, 4096, 4
 DEFAULT_STEPS = 2048  # samples of an environment between two updates, SB3's default
-TO_EQUAL = 65_536  # samples with the defaults; the best reward on their way is the one to reach
+TO_EQUAL = 65_536  # samples with the defaults; the reward at their end is the one to reach
 PATIENCE = 8  # settings for many stop after so many times as many samples at the latest
-SEEDS = (0, 1, 2)
 SETTINGS: dict[str, Any] = {  # that suit many environments; the reward comes at the end: gamma is 1
     "n_steps": BATCH // MANY * 4,
     "batch_size": 1024,
@@ -45,20 +45,21 @@ def measure_sb3(rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
     """Measures MaskablePPO.
 
     Args:
-        rounds: Rounds that count.
-        advance: Called after each.
+        rounds: Rounds that count, of equal batches, then of settings.
+        advance: Called after each of both.
 
     Returns:
-        ``rollout`` and ``end_to_end``, samples a second with 8 single and 1,024 native
-        environments; ``rollout_ratio`` and ``end_to_end_ratio``, round by round; and
-        ``equal_reward``, samples a second and seconds of SB3's defaults and of our settings.
+        ``rollout`` and ``end_to_end``: samples a second with 8 single and 1,024 native
+        environments, by the clock (``wall``) and by processor time (``cpu``), and the ratio by the
+        latter; ``rollout_ratio`` and ``end_to_end_ratio``, by the clock, round by round; and
+        ``native_settings``; see there.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with one_thread():
             figures = _equal_batches(rounds, advance)
-            return figures | {"equal_reward": equal_reward()}
+            return figures | {"native_settings": native_settings(rounds, advance)}
     finally:
         torch.set_num_threads(before)
 
@@ -97,6 +98,7 @@ def _equal_batches(rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
             f"{of}_{count}": {"wall": median(pair[of].wall), "cpu": median(pair[of].cpu)}
             for of, count in (("single", SINGLE), ("native", MANY))
         }
+        figures[key]["cpu_ratio"] = ratio(pair["native"], pair["single"], cpu=True)
     return figures
 
 
@@ -132,81 +134,133 @@ def _learning(model: MaskablePPO) -> Contestant:
     return Contestant(lambda: None, learn)
 
 
-# ------------------------------------------------------------------------------ equal reward
+# --------------------------------------------------------------------------- to an equal reward
 
 
-class _Until(BaseCallback):
-    """Stops once the mean reward of the latest hundred networks reaches a goal.
+@dataclass(frozen=True)
+class Point:
+    """How far a run of learning is after a rollout.
 
     Attributes:
-        first: That mean after the first rollout, before anything was learnt.
-        best: The largest one after any rollout.
+        samples: Steps of all environments so far.
+        seconds: By the clock, since it began.
+        reward: Mean over the networks that this rollout finished; not a number if it finished none.
     """
 
-    def __init__(self, goal: float) -> None:
-        super().__init__()
-        self.goal, self.first, self.best = goal, -np.inf, -np.inf
-
-    def _on_step(self) -> bool:
-        return self.best < self.goal
-
-    def _on_rollout_end(self) -> None:
-        reward = latest_reward(self.model)
-        self.first = reward if self.best == -np.inf else self.first
-        self.best = max(self.best, reward)
+    samples: int
+    seconds: float
+    reward: float
 
 
-def latest_reward(model: Any) -> float:  # noqa: ANN401
-    """Mean reward of the latest hundred networks; −∞ before there are as many."""
-    latest = [episode["r"] for episode in model.ep_info_buffer or ()]
-    return float(np.mean(latest)) if len(latest) >= 100 else -np.inf
-
-
-def equal_reward(samples: int = TO_EQUAL, seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
-    """SB3's defaults on 8 single environments, and our settings on 1,024 native ones.
+class Trace(BaseCallback):
+    """Takes a point after every rollout; ends the learning once that is enough.
 
     Args:
-        samples: What the defaults have; the best reward on their way is the goal, mean of a
-            hundred networks at the end of a rollout.
-        seeds: Runs of each.
+        samples: Steps that are taken in any case.
+        level: Mean reward of a rollout that has to be reached as well.
+    """
+
+    def __init__(self, samples: int, level: float = -np.inf) -> None:
+        super().__init__()
+        self.samples, self.level = samples, level
+        self.points: list[Point] = []
+        self._start = self._rewards = self._ended = 0.0
+
+    def _on_training_start(self) -> None:
+        self._start = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        self._rewards += float(self.locals["rewards"].sum())  # all of them come with an end
+        self._ended += float(self.locals["dones"].sum())
+        return not self.points or self.points[-1].samples < self.samples or not self.reached
+
+    def _on_rollout_end(self) -> None:
+        mean = self._rewards / self._ended if self._ended else np.nan
+        self.points.append(Point(self.num_timesteps, time.perf_counter() - self._start, mean))
+        self._rewards = self._ended = 0.0
+
+    @property
+    def reached(self) -> Point | None:
+        """The first point at the level, or above it."""
+        return next((point for point in self.points if point.reward >= self.level), None)
+
+
+def native_settings(rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
+    """SB3's defaults on 8 single environments, and our settings on 1,024 native ones, in turn.
+
+    The level is the mean reward of the networks that the last rollout of the defaults finishes,
+    after `TO_EQUAL` samples of that round's seed.
+
+    Args:
+        rounds: Seeds; both learn once with each.
+        advance: Called after each.
 
     Returns:
-        For each, the medians over seeds of samples a second, seconds and samples to the goal, and
-        in how many runs it was reached.
+        ``samples`` of the defaults, and medians over rounds: the ``level``; for each of the two
+        samples a second (wall and processor time), the reward of its first rollout, before
+        anything was learnt, seconds and samples until the level was first reached, and in how many
+        rounds it was; ``ratio``, how many times more samples a second ours takes, and
+        ``seconds_ratio``, how many times sooner it is at the level (0 where it never was).
     """
-    runs = [_pair(samples, seed) for seed in seeds]
-    figures: dict[str, Any] = {"seeds": len(seeds)}
-    for name in ("sb3_defaults", "native_settings"):
-        of = [run[name] for run in runs]
-        figures[name] = {key: median([run[key] for run in of]) for key in of[0] if key != "reached"}
-        figures[name]["reached"] = sum(run["reached"] for run in of)
-    speeds = [
-        r["native_settings"]["samples_per_s"] / r["sb3_defaults"]["samples_per_s"] for r in runs
-    ]
-    return figures | {"samples_ratio": median(speeds)}
+    pairs = []
+    for seed in range(rounds):
+        pairs.append(_pair(seed))
+        advance()
+    names = ("sb3_defaults", "native")
+    told: dict[str, Any] = {name: _medians([pair[name] for pair in pairs]) for name in names}
+    speeds = [pair["native"]["wall"] / pair["sb3_defaults"]["wall"] for pair in pairs]
+    sooner = [_sooner(*(pair[name]["seconds_to_level"] for name in names)) for pair in pairs]
+    return {
+        "samples": TO_EQUAL,
+        "rounds": rounds,
+        "level": median([pair["level"] for pair in pairs]),
+        **told,
+        "ratio": median(speeds),
+        "seconds_ratio": median(sooner),
+    }
 
 
-def _pair(samples: int, seed: int) -> dict[str, dict[str, float]]:
-    default = maskable_ppo(VecMonitor(single_envs(SINGLE)), seed, n_steps=DEFAULT_STEPS)
-    first = _timed(default, samples, np.inf)
-    goal = first["reward"]
-    ours = maskable_ppo(VecMonitor(native_envs(MANY)), seed, **SETTINGS)
-    found = {"sb3_defaults": first, "native_settings": _timed(ours, PATIENCE * samples, goal)}
-    for run in found.values():
-        run["reached"] = run["reward"] >= goal
+def _pair(seed: int) -> dict[str, Any]:
+    """Both learners with one seed; the first one sets the level."""
+    defaults = Trace(TO_EQUAL)
+    first = _learn(maskable_ppo(single_envs(SINGLE), seed, n_steps=DEFAULT_STEPS), defaults)
+    level = defaults.points[-1].reward
+    ours = Trace(TO_EQUAL, level)
+    second = _learn(maskable_ppo(native_envs(MANY), seed, **SETTINGS), ours)
+    defaults.level = level
+    return {
+        "level": level,
+        "sb3_defaults": first | _to_level(defaults),
+        "native": second | _to_level(ours),
+    }
+
+
+def _learn(model: MaskablePPO, trace: Trace) -> dict[str, float]:
+    """Samples a second by the clock and by processor time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.learn(PATIENCE * TO_EQUAL, callback=trace)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"wall": model.num_timesteps / wall, "cpu": model.num_timesteps / max(cpu, 1e-9)}
+
+
+def _to_level(trace: Trace) -> dict[str, float | None]:
+    at = trace.reached
+    return {
+        "first_reward": trace.points[0].reward,
+        "seconds_to_level": None if at is None else at.seconds,
+        "samples_to_level": None if at is None else float(at.samples),
+    }
+
+
+def _medians(runs: list[dict[str, float | None]]) -> dict[str, float | None]:
+    """Medians over rounds; one that never came to the level came last, and has no number."""
+    found: dict[str, float | None] = {}
+    for key in runs[0]:
+        value = median([np.inf if run[key] is None else float(run[key] or 0.0) for run in runs])
+        found[key] = value if np.isfinite(value) else None
+    found["reached"] = float(sum(run["seconds_to_level"] is not None for run in runs))
     return found
 
 
-def _timed(model: MaskablePPO, samples: int, goal: float) -> dict[str, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    until = _Until(goal)
-    model.learn(samples, callback=until)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {
-        "seconds": wall,
-        "cpu_seconds": cpu,
-        "samples": float(model.num_timesteps),
-        "samples_per_s": model.num_timesteps / wall,
-        "first_reward": until.first,
-        "reward": until.best,
-    }
+def _sooner(defaults: float | None, ours: float | None) -> float:
+    return 0.0 if ours is None or defaults is None else defaults / ours

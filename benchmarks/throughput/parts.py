@@ -64,6 +64,16 @@ def measure(
     return figures
 
 
+def rounds_of(only: str | None, networks: int, rounds: int) -> int:
+    """How often `measure` calls ``advance``.
+
+    Raises:
+        UnknownName: If there is no such part.
+    """
+    of = {"export": networks, "env": rounds, "sb3": 2 * rounds}
+    return sum(of[part] for part in chosen(only))
+
+
 def chosen(only: str | None) -> list[str]:
     """The names of the parts that are measured.
 
