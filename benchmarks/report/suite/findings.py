@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report.suite.contest import Contest
+from benchmarks.report.suite.samplers import sampler_notes
 from benchmarks.report.suite.tables import LEVEL, best_run, device_of, seconds_text
 from benchmarks.suites.result import Result
 
@@ -138,6 +139,7 @@ def warnings(result: Result, found: Sequence[Contest]) -> list[str]:
         notes.append(f"Only {few}: with fewer than {ENOUGH}, most differences are left to chance.")
     for contest in found:
         notes += _verified_warnings(contest)
+    notes += sampler_notes(result)
     return notes + _device_notes(found)
 
 

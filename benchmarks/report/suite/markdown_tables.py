@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.report.markup import plain_markdown
 from benchmarks.report.suite.contest import Contest, contests
 from benchmarks.report.suite.findings import headline, missing
+from benchmarks.report.suite.samplers import sampler_notes
 from benchmarks.report.suite.tables import Cell, Grid, costs, leaderboard, overview, tops, winners
 from benchmarks.report.suite.trade_figures import agreement_text
 from benchmarks.suites.result import Result, check_result
@@ -27,6 +28,8 @@ def suite_markdown(result: Result) -> str:
         lines += [*_grid(whole), ""]
     for contest in found:
         lines += _contest(contest, heading=len(found) > 1)
+    for note in sampler_notes(result):
+        lines += [plain_markdown(note), ""]
     if result["runs"]:
         lines += [*_grid(winners(found)), ""]
     return "\n".join([*lines, f"`{plain_markdown(str(result['command']))}`", ""])

@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report.suite.samplers import sampler_notes
 from emnas_gym.errors import StoreError
 
 FORMAT = 2
@@ -118,6 +119,8 @@ def show_suite(result: Mapping[str, Any], console: Console) -> None:
             console.print(_table(headers, rows, title))
             title = ""
         _show_correlation(result["predicted_verified"].get(environment["label"]), console)
+    for note in sampler_notes(result):
+        console.print(note, markup=False)
     if missing := len(result["missing"]):
         console.print(f"{missing} runs are missing: the same command goes on from what is there")
 
