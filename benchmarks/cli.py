@@ -126,6 +126,10 @@ def run(
         str | None,
         typer.Option(help="Run on a Ray cluster: host:port, auto, or local (docs/distributed.md)."),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(help="Let agents write TensorBoard logs: tensorboard --logdir OUT/SUITE."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Runs a suite: agents × environments × seeds, winners verified, tested against random search.
@@ -136,7 +140,7 @@ def run(
     part = Part(_labels(agents), _labels(envs))
     loaded = load_suite(suite, seeds, evaluations)
     with _execution(ray, workers) as execution:
-        result = run_suite(loaded, out, workers, console, part, execution, command)
+        result = run_suite(loaded, out, workers, console, part, execution, command, tensorboard)
     if as_json:
         print_json(result)
         return

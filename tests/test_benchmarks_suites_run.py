@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,14 @@ from small_suites import few_draws, rows_of, run_here, small_suite
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
+from benchmarks.report.suite.markdown_tables import suite_markdown
+from benchmarks.report.suite.page import render_suite
+from benchmarks.report.suite.samplers import sampler_notes
 from benchmarks.report.suite.terminal import show_suite, tables
 from benchmarks.suites import verify
 from benchmarks.suites.collect import collect_result
-from benchmarks.suites.suite import Environment, suite_names
+from benchmarks.suites.run import Part
+from benchmarks.suites.suite import Entry, Environment, suite_names
 from emnas_gym.errors import StoreError, UnknownName
 from predictors.training import Recipe
 
@@ -84,6 +90,61 @@ def test_the_command_runs_a_part_and_says_what_is_missing(tmp_path: Path) -> Non
     assert result["environments"][0]["evaluations"] == 12
     with pytest.raises(UnknownName, match="'rondom': did you mean random"):
         CliRunner().invoke(app, [*command, "--agents", "rondom"], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures(few_draws.__name__)
+def test_the_command_writes_the_page_beside_the_result(tmp_path: Path) -> None:  # B25
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE.replace("verify_seeds = 1", ""), encoding="utf-8")
+    command = ["run", str(suite), "--out", str(tmp_path), "--seeds", "1", "--evaluations", "12"]
+    CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    page = tmp_path / "mine" / "report.html"
+    assert not page.exists(), "with --json only the result is written"
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert f"report: {page}" in done.output.replace("\n", "")
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "evolution" in text
+    assert (tmp_path / "mine" / "result.json").exists()
+
+
+LACKS = "digits: random search runs without the sampler walk, which may be the stronger one."
+
+
+@pytest.mark.usefixtures(few_draws.__name__)
+def test_a_suite_with_one_sampler_says_so(tmp_path: Path) -> None:
+    """Design 5: random search is the stronger of two samplers, and both are shown."""
+    suite = small_suite(seeds=1, evaluations=12)
+    assert _told(run_here(suite, tmp_path / "one")) == [True] * 3
+    walk = Entry("walk", "random", {"sampler": "walk"})
+    both = replace(suite, agents=(*suite.agents, walk))
+    assert _told(run_here(both, tmp_path / "both")) == [False] * 3
+    begun = run_here(both, tmp_path / "begun", Part(agents=("random",)))
+    assert begun["missing"]
+    assert _told(begun) == [False] * 3, "the other one is still to come"
+    elsewhere = replace(walk, only=("fixed",))
+    fixed = Environment("fixed", "EmNAS-v0", 12, {"min_layers": 6, "max_layers": 6})
+    two = replace(
+        suite,
+        environments=(*suite.environments, fixed),
+        agents=(*suite.agents, elsewhere),
+    )
+    result = run_here(two, tmp_path / "two")
+    assert sampler_notes(result) == [LACKS]
+    alone = replace(two, environments=(fixed,), agents=suite.agents)
+    assert sampler_notes(run_here(alone, tmp_path / "fixed")) == [], "with one length both are one"
+    only_walk = replace(suite, agents=(walk,))
+    (note,) = sampler_notes(run_here(only_walk, tmp_path / "walk"))
+    assert note == LACKS.replace("sampler walk", "sampler uniform-length")
+
+
+def _told(result: dict[str, Any]) -> list[bool]:
+    """Whether terminal, page and Markdown say that a sampler is missing, in one line."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_suite(result, console)
+    places = (console.export_text(), html.unescape(render_suite(result)), suite_markdown(result))
+    return [any(LACKS in line for line in place.splitlines()) for place in places]
 
 
 def test_the_suites_are_listed() -> None:

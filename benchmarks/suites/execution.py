@@ -25,6 +25,7 @@ class Job:
         agent: Label of the agent.
         seed: Of the run.
         folder: Of the suite.
+        tensorboard: Whether the agent writes its numbers down while it runs.
     """
 
     suite: Suite
@@ -32,6 +33,7 @@ class Job:
     agent: str
     seed: int
     folder: str
+    tensorboard: bool = False
 
 
 Work = Callable[[Job], Record]

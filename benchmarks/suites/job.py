@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from benchmarks.comparison.training_cost import training_cost, waited
 from benchmarks.suites.environment import evaluator_name, open_environment
 from benchmarks.suites.execution import Job, Record
 from benchmarks.suites.folder import read_json, run_folder, write_json, write_text
+from benchmarks.suites.progress import Counter
 from emnas_gym.env import EmNASEnv
 from emnas_gym.errors import StoreError
 from emnas_gym.history import Row
@@ -79,7 +81,8 @@ def _search(
     job: Job, env: EmNASEnv, described: dict[str, Any], evaluator: str
 ) -> tuple[Record, list[Row]]:
     entry = job.suite.agent(job.agent)
-    agent = make_agent(entry.agent, **entry.options)
+    agent = make_agent(entry.agent, _logdir(job), **entry.options)
+    counter = Counter(folder_of(job))
     ledger = Ledger(
         env.evaluator,
         env.problem,
@@ -87,6 +90,7 @@ def _search(
         folder_of(job) / "history.sqlite",
         {"agent": agent.name, "config": agent.config.to_json(), "seed": job.seed}
         | {"evaluator": evaluator, "keywords": job.suite.environment(job.env).keywords},
+        watch=counter,
     )
     try:
         stored = len(ledger.history)
@@ -101,7 +105,17 @@ def _search(
         found |= winner_report(env.evaluator, env.problem, winner)
     finally:
         ledger.close()
+        counter.close()
     return _record(job, ledger, wall + waited(ledger.rows[:stored]), cpu, found), ledger.rows
+
+
+def _logdir(job: Job) -> Path | None:
+    """Where the agent writes its numbers; empty, as a run that is resumed tells them all again."""
+    if not job.tensorboard:
+        return None
+    folder = folder_of(job) / "tensorboard"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _record(job: Job, ledger: Ledger, wall: float, cpu: float, found: dict[str, Any]) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from agents.runs import make_agent
 from benchmarks.suites.collect import collect_result
@@ -17,8 +17,10 @@ from benchmarks.suites.environment import describe
 from benchmarks.suites.execution import Execution, Job, ProcessPool, Record
 from benchmarks.suites.folder import claimed, read_json, write_json
 from benchmarks.suites.job import finished, run_job
+from benchmarks.suites.progress import Bars, following
 from benchmarks.suites.suite import Environment, Suite
 from benchmarks.watch import bars
+from emnas_gym.registry import import_string
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def run_suite(
     part: Part | None = None,
     execution: Execution | None = None,
     command: str = "",
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Runs what is not there yet, verifies the winners, and tests against random search.
 
@@ -74,24 +77,29 @@ def run_suite(
         part: Which runs are done; all if None.
         execution: Where runs are computed; processes of this machine if None.
         command: That is recorded as how the result came to be.
+        tensorboard: Whether agents write their numbers to ``tensorboard`` in the folder of a run,
+            while it runs.
 
     Returns:
         The result; also written as ``result.json`` in the folder of the suite.
 
     Raises:
         StoreError: If the folder is in use, of another version of the suite, damaged or full.
+        BackendMissing: If TensorBoard is asked for and not installed.
         EmNASError: If the suite cannot be run as it is written.
     """
     chosen = part or Part()
     chosen.check(suite)
     for entry in suite.agents:
         make_agent(entry.agent, **entry.options)  # a slip is an error now, not after hours
+    if tensorboard:
+        import_string("torch.utils.tensorboard:SummaryWriter", "tensorboard")
     folder = out / suite.name
     execution = execution or ProcessPool(workers)
     with claimed(folder, suite, command or f"python -m benchmarks run {suite.name}"):
         with bars(console) as progress:
             _prepare(suite, folder, chosen, progress)
-            _run(suite, folder, chosen, execution, progress)
+            _run(_jobs(suite, folder, chosen, tensorboard), execution, progress)
             _verify(suite, folder, chosen, workers or os.cpu_count() or 1, progress)
         result = collect_result(folder)
         write_json(folder / "result.json", result)
@@ -113,25 +121,17 @@ def _prepare(suite: Suite, folder: Path, part: Part, progress: Progress) -> None
         progress.advance(bar)
 
 
-def _run(suite: Suite, folder: Path, part: Part, execution: Execution, progress: Progress) -> None:
-    """Does the runs that have not ended; a bar for each environment."""
-    jobs = _jobs(suite, folder, part)
+def _run(jobs: Sequence[Job], execution: Execution, progress: Progress) -> None:
+    """Does the runs that have not ended."""
     todo = [job for job in jobs if finished(job) is None]
-    rows: dict[str, TaskID] = {}
-    for env in dict.fromkeys(job.env for job in jobs):
-        mine = sum(job.env == env for job in jobs)
-        ended = mine - sum(job.env == env for job in todo)
-        rows[env] = progress.add_task(f"{env}: runs", total=mine, completed=ended)
-
-    def done(job: Job, record: Record) -> None:
-        progress.advance(rows[job.env])
-
-    execution.run(todo, run_job, done)
+    shown = Bars(progress, jobs, todo)
+    with following(shown):
+        execution.run(todo, run_job, lambda job, record: shown.done(job))
 
 
-def _jobs(suite: Suite, folder: Path, part: Part) -> list[Job]:
+def _jobs(suite: Suite, folder: Path, part: Part, tensorboard: bool = False) -> list[Job]:
     runs = (run for run in suite.runs() if part.has(run[0], run[1]))
-    return [Job(suite, env, agent, seed, str(folder)) for env, agent, seed in runs]
+    return [Job(suite, env, agent, seed, str(folder), tensorboard) for env, agent, seed in runs]
 
 
 def _verify(suite: Suite, folder: Path, part: Part, workers: int, progress: Progress) -> None:
