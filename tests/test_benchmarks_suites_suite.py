@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import BUDGETS, TINY, ByTokens
 
+from agents.runs import make_agent
 from benchmarks.setup import Setup, make_setup
 from benchmarks.suites.environment import describe
 from benchmarks.suites.suite import Entry, Environment, Suite, load_suite, suite_names
@@ -323,3 +325,16 @@ def test_setups_that_cannot_be(tmp_path: Path) -> None:
         make_setup(budgets={"ram_bytes": 300})
     with pytest.raises(DatasetError, match="run with --verify 0, or give --task a folder"):
         Setup("EmNASMobile-v0", Problem.make(TINY, "grasp"), "surrogate", None).images()
+
+
+def test_the_file_of_the_page_is_a_suite(tmp_path: Path) -> None:  # B25
+    page = Path(__file__).parents[1] / "docs" / "suites.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    suite = load_suite(str(tmp_path / "mine.toml"))
+    assert suite.name == "mine"
+    assert [entry.label for entry in suite.agents] == ["random", "walk", "evolution"]
+    for entry in suite.agents:
+        make_agent(entry.agent, **entry.options)
+    described = describe(suite.environments[0], 0)
+    assert described["problem"]["device"] == "stm32f746zg"
