@@ -124,7 +124,7 @@ def test_a_level_is_learnt_for_until_it_is_reached() -> None:
 
 def test_figures_are_shown_as_a_table(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"export": {"median_ms": 1.5, "ratio": None}, "single": 52_584.0, "rounds": 2}
-    monkeypatch.setattr("benchmarks.cli.measure", lambda *arguments: found)
+    monkeypatch.setattr("benchmarks.cli_measures.measure", lambda *arguments: found)
     shown = CliRunner().invoke(app, ["throughput"], catch_exceptions=False).stdout
     for name, value in (
         ("export.median_ms", "1.5"),
