@@ -47,20 +47,50 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## every number of README and docs, resumable
-	$(BIN)/python -m predictors evaluate --json > docs/predictors.json
+# What is finished leaves a mark, so that the same command goes on after an interruption; the last
+# step takes the marks away. Long steps also go on from what they stored in runs/: remove that to
+# measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
+MARKS := runs/figures
+FIGURES := predictors estimators bench-card first headroom agreement throughput training-proxies \
+  audit transfer nb201
+
+.NOTPARALLEL: # timings would disturb each other
+
+bench: $(FIGURES:%=$(MARKS)/%)  ## every number of README and docs, resumable
+	rm -r $(MARKS)
+
+$(MARKS)/%: | $(STAMP)
+	@mkdir -p $(MARKS)
+	$(MAKE) --no-print-directory figure-$*
+	@touch $@
+
+.PHONY: $(FIGURES:%=figure-%)
+PUT = > $(MARKS)/part.json && mv $(MARKS)/part.json
+
+figure-predictors:
+	$(BIN)/python -m predictors evaluate --json $(PUT) docs/predictors.json
+figure-estimators:
 	$(BIN)/python -m predictors report --out docs
+figure-bench-card:
 	$(BIN)/python -m predictors table emnas_gym/tables/emnas-bench-8_digits.npz --card docs/bench.md
-	$(BIN)/python -m predictors proxies
-	$(BIN)/python -m benchmarks run first --json > docs/first.json
+figure-first:
+	$(BIN)/python -m benchmarks run first --json $(PUT) docs/first.json
 	$(BIN)/python -m benchmarks report runs/bench/first --markdown docs/first.md
-	$(BIN)/python -m predictors convert nb201 --out runs/tables/nb201.npz  # needs EMNAS_DATA
-	$(BIN)/python -m benchmarks run nb201  # its rows are other people's: figures go to the README
-	$(BIN)/python -m benchmarks headroom --json > docs/headroom.json
-	$(BIN)/python -m benchmarks agreement --json > docs/proxies.json
-	$(BIN)/python -m benchmarks throughput --json > docs/throughput.json
+figure-headroom:
+	$(BIN)/python -m benchmarks headroom --json $(PUT) docs/headroom.json
+figure-agreement:
+	$(BIN)/python -m benchmarks agreement --json $(PUT) docs/proxies.json
+figure-throughput:
+	$(BIN)/python -m benchmarks throughput --json $(PUT) docs/throughput.json
+figure-training-proxies:
+	$(BIN)/python -m predictors proxies --networks 40
+figure-audit:
 	$(BIN)/python -m predictors audit --seeds 10 --train 3 --out docs
-	$(BIN)/python -m predictors transfer --out docs  # needs EMNAS_DATA
+figure-transfer:  # needs EMNAS_DATA
+	$(BIN)/python -m predictors transfer --out docs
+figure-nb201:  # needs EMNAS_DATA; its rows are other people's: figures go to the README
+	$(BIN)/python -m predictors convert nb201 --out runs/tables/nb201.npz
+	$(BIN)/python -m benchmarks run nb201
 
 firmware: $(STAMP)  ## the committed firmware of the emulated boards, built again (gcc-arm-none-eabi)
 	$(BIN)/python -m hardware firmware

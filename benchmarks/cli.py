@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,20 +16,18 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
-from benchmarks.agreement import PROXIES, agreement
-from benchmarks.execution import Execution, ProcessPool
-from benchmarks.headroom import headroom
-from benchmarks.replay import Demand, Verdict
-from benchmarks.replay import validate as validate_claims
-from benchmarks.replay_files import read_claims
-from benchmarks.replay_world import Given
-from benchmarks.reports import folder_markdown, report_folder
+from benchmarks.cli_measures import register
+from benchmarks.replay.files import read_claims
+from benchmarks.replay.validate import Demand, Verdict
+from benchmarks.replay.validate import validate as validate_claims
+from benchmarks.replay.world import Given
+from benchmarks.report.folder import folder_markdown, report_folder
+from benchmarks.report.suite.terminal import show_suite
 from benchmarks.search import SearchOptions, headline, run_search
 from benchmarks.setup import make_setup
-from benchmarks.suite import load_suite, suite_names
-from benchmarks.suite_run import Part, run_suite
-from benchmarks.suite_table import show_suite
-from benchmarks.throughput import PARTS, chosen, measure
+from benchmarks.suites.execution import Execution, ProcessPool
+from benchmarks.suites.run import Part, run_suite
+from benchmarks.suites.suite import load_suite, suite_names
 from emnas_gym.door import FAILED, print_json, run_door
 from emnas_gym.errors import BackendMissing
 
@@ -126,6 +124,10 @@ def run(
         str | None,
         typer.Option(help="Run on a Ray cluster: host:port, auto, or local (docs/distributed.md)."),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(help="Let agents write TensorBoard logs: tensorboard --logdir OUT/SUITE."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Runs a suite: agents × environments × seeds, winners verified, tested against random search.
@@ -136,7 +138,7 @@ def run(
     part = Part(_labels(agents), _labels(envs))
     loaded = load_suite(suite, seeds, evaluations)
     with _execution(ray, workers) as execution:
-        result = run_suite(loaded, out, workers, console, part, execution, command)
+        result = run_suite(loaded, out, workers, console, part, execution, command, tensorboard)
     if as_json:
         print_json(result)
         return
@@ -151,7 +153,7 @@ def _execution(address: str | None, workers: int) -> Iterator[Execution]:
         yield ProcessPool(workers)
         return
     try:
-        from benchmarks.ray_execution import RayExecution
+        from benchmarks.suites.ray_execution import RayExecution
     except ModuleNotFoundError as error:
         raise BackendMissing("--ray needs the package ray: pip install 'emnas-gym[ray]'") from error
     execution = RayExecution(address)
@@ -178,75 +180,6 @@ def suites(
         Console().print(
             f"[bold]{suite.name}[/bold]: {suite.title} ({len(list(suite.runs()))} runs)"
         )
-
-
-@app.command()
-def throughput(
-    only: Annotated[str | None, typer.Option(help=f"One part: {', '.join(PARTS)}.")] = None,
-    networks: Annotated[int, typer.Option(help="Random networks of export.", min=1)] = 100,
-    rounds: Annotated[int, typer.Option(help="Rounds in which all others take turns.", min=1)] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Measures how fast the parts are on this machine, beside what others take in the same run."""
-    total = sum(networks if part == "export" else rounds for part in chosen(only))
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
-        task = bar.add_task("measuring", total=total)
-
-        def advance(part: str) -> None:
-            bar.update(task, advance=1, description=part)
-
-        result = measure(only, networks, advance, rounds)
-    if as_json:
-        print_json(result)
-        return
-    table = Table("part", "figure", "value")
-    for part, figures in result.items():
-        for name, value in _flat(figures):
-            table.add_row(part, name, "not installed" if value is None else f"{value:.4g}")
-    Console().print(table)
-
-
-@app.command("headroom")
-def headroom_command(
-    seeds: Annotated[int, typer.Option(help="Runs of random search.", min=2)] = 100,
-    evaluations: Annotated[int, typer.Option(help="Of each of them.", min=1)] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Says how much the default reward leaves to be won, in deviations of one training's noise."""
-    with Progress(TextColumn("searching"), BarColumn(), console=console) as bar:
-        task = bar.add_task("searching", total=seeds + 1)
-        result = headroom(seeds, evaluations, lambda: bar.advance(task))
-    if as_json:
-        print_json(result)
-        return
-    table = Table("figure", "value")
-    for name, value in result.items():
-        table.add_row(name, f"{value:.6g}")
-    Console().print(table)
-
-
-@app.command("agreement")
-def agreement_command(
-    networks: Annotated[int, typer.Option(help="Random networks.", min=2)] = 60,
-    seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Compares what stands for latency: MACs, emulated instructions, NPU cycles, time here."""
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
-        task = bar.add_task("measuring", total=len(PROXIES))
-        result = agreement(networks, seed, lambda name: bar.update(task, advance=1))
-    if as_json:
-        print_json(result)
-        return
-    table = Table("proxies", "Kendall's τ", title=f"{result['networks']} networks")
-    for pair, tau in result["tau"].items():
-        table.add_row(pair, f"{tau:.3f}")
-    Console().print(table)
-    repeat = result["host_repeat"]
-    Console().print(
-        f"two measurements on this machine differ by {repeat['median']:.1%} (median) and "
-        f"{repeat['p90']:.1%} (nine in ten)"
-    )
 
 
 @app.command()
@@ -301,15 +234,6 @@ def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
     Console().print(f"{count} of {len(verdicts)} checks held")
 
 
-def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
-    """Names and numbers of nested figures."""
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", number) for inner, number in _flat(value))
-        else:
-            yield name, value
-
-
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a search, or of a suite.")],
@@ -325,3 +249,6 @@ def report(
     else:
         Path(markdown).write_text(folder_markdown(folder), encoding="utf-8")
         console.print(f"tables: {markdown}")
+
+
+register(app)

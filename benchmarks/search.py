@@ -13,12 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from agents.base import Agent
-from benchmarks.deliver import deliver, load_weights, quantise
-from benchmarks.report import write_report
+from benchmarks.report.search.page import write_report
 from benchmarks.setup import Setup
-from benchmarks.verify import Verification, Verifier, full_recipe, winners
 from benchmarks.versions import versions
 from benchmarks.watch import Watch, bars
+from benchmarks.winners.deliver import deliver, load_weights, quantise
+from benchmarks.winners.verify import Verification, Verifier, full_recipe, winners
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import EmNASError, EvaluationError
 from emnas_gym.history import Row

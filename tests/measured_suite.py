@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.base import Agent
-from benchmarks.statistics import bootstrap_interval, holm, p_greater
+from benchmarks.comparison.significance import bootstrap_interval, holm, p_greater
 from benchmarks.versions import versions
 from emnas_gym.architecture import Architecture
 from emnas_gym.ledger import Ledger

@@ -21,16 +21,16 @@ from typer.testing import CliRunner
 
 from agents.runs import Plan, make_agent, open_ledger
 from benchmarks.cli import app
-from benchmarks.replay import Demand, Verdict, processor_name, same_here, validate
-from benchmarks.replay_files import read_claims
-from benchmarks.replay_history import read_history
-from benchmarks.replay_record import Record
-from benchmarks.replay_tolerance import EXACT, tolerance_of, training_noise
-from benchmarks.replay_world import Given
+from benchmarks.replay.files import read_claims
+from benchmarks.replay.history import read_history
+from benchmarks.replay.record import Record
+from benchmarks.replay.tolerance import EXACT, tolerance_of, training_noise
+from benchmarks.replay.validate import Demand, Verdict, processor_name, same_here, validate
+from benchmarks.replay.world import Given
 from benchmarks.search import SearchOptions, run_search
 from benchmarks.setup import make_setup
-from benchmarks.verify import Verification, Verifier, full_recipe, winners
 from benchmarks.versions import versions
+from benchmarks.winners.verify import Verification, Verifier, full_recipe, winners
 from emnas_gym import REGISTERED
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import StoreError

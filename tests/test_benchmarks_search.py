@@ -94,6 +94,7 @@ def test_interrupted_and_resumed_is_the_same_run(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     _wait_for_rows(cut / "history.sqlite", 3, process)
     process.send_signal(signal.SIGINT)

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
 pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 
-from benchmarks.agreement import PROXIES
 from benchmarks.cli import app
 from benchmarks.search import headline
-from benchmarks.throughput import measure
+from benchmarks.studies.agreement import PROXIES
+from benchmarks.throughput.parts import measure
 from emnas_gym.errors import UnknownName
 from hardware.export import export_int8
 from hardware.interpreter import Model
@@ -59,7 +59,7 @@ def test_proxies_of_latency_agree_somewhat() -> None:  # F13
 
 
 def test_headroom_is_the_difference_in_units_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.headroom.LONG", 150)
+    monkeypatch.setattr("benchmarks.studies.headroom.LONG", 150)
     command = ["headroom", "--seeds", "2", "--evaluations", "30", "--json"]
     result = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
     won = result["best_known"] - result["random_expected"]
@@ -80,7 +80,7 @@ def test_the_headline_names_the_stronger_sampler() -> None:
 def test_tensorflow_makes_the_same_of_a_network() -> None:  # F1, F4
     """Same accuracy of probabilities: within what two ways to round an int8 network may differ."""
     pytest.importorskip("tensorflow", reason="needs the package tensorflow-cpu")
-    from benchmarks.tensorflow_converter import convert_int8
+    from benchmarks.throughput.tensorflow_converter import convert_int8
 
     graphs = [*space_graphs("emnas-382", 4), *(branching_graph(seed) for seed in (1, 4, 9))]
     for seed, graph in enumerate(graphs):

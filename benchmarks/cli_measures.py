@@ -1,0 +1,99 @@
+"""Commands that measure this machine, the default reward, and what stands for latency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from benchmarks.studies.agreement import PROXIES, agreement
+from benchmarks.studies.headroom import headroom
+from benchmarks.throughput.parts import PARTS, measure, rounds_of
+from emnas_gym.door import print_json
+
+console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the door of the folder."""
+    app.command("throughput")(throughput)
+    app.command("headroom")(headroom_command)
+    app.command("agreement")(agreement_command)
+
+
+def throughput(
+    only: Annotated[str | None, typer.Option(help=f"One part: {', '.join(PARTS)}.")] = None,
+    networks: Annotated[int, typer.Option(help="Random networks of export.", min=1)] = 100,
+    rounds: Annotated[int, typer.Option(help="Rounds in which all others take turns.", min=1)] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measures how fast the parts are on this machine, beside what others take in the same run."""
+    total = rounds_of(only, networks, rounds)
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
+        task = bar.add_task("measuring", total=total)
+
+        def advance(part: str) -> None:
+            bar.update(task, advance=1, description=part)
+
+        result = measure(only, networks, advance, rounds)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("figure", "value")
+    for name, value in _flat(result):
+        table.add_row(name, "–" if value is None else f"{value:.4g}")
+    Console().print(table)
+
+
+def headroom_command(
+    seeds: Annotated[int, typer.Option(help="Runs of random search.", min=2)] = 100,
+    evaluations: Annotated[int, typer.Option(help="Of each of them.", min=1)] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Says how much the default reward leaves to be won, in deviations of one training's noise."""
+    with Progress(TextColumn("searching"), BarColumn(), console=console) as bar:
+        task = bar.add_task("searching", total=seeds + 1)
+        result = headroom(seeds, evaluations, lambda: bar.advance(task))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("figure", "value")
+    for name, value in result.items():
+        table.add_row(name, f"{value:.6g}")
+    Console().print(table)
+
+
+def agreement_command(
+    networks: Annotated[int, typer.Option(help="Random networks.", min=2)] = 60,
+    seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compares what stands for latency: MACs, emulated instructions, NPU cycles, time here."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
+        task = bar.add_task("measuring", total=len(PROXIES))
+        result = agreement(networks, seed, lambda name: bar.update(task, advance=1))
+    if as_json:
+        print_json(result)
+        return
+    table = Table("proxies", "Kendall's τ", title=f"{result['networks']} networks")
+    for pair, tau in result["tau"].items():
+        table.add_row(pair, f"{tau:.3f}")
+    Console().print(table)
+    repeat = result["host_repeat"]
+    Console().print(
+        f"two measurements on this machine differ by {repeat['median']:.1%} (median) and "
+        f"{repeat['p90']:.1%} (nine in ten)"
+    )
+
+
+def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Names and numbers of nested figures."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", number) for inner, number in _flat(value))
+        else:
+            yield name, value

@@ -1,0 +1,1 @@
+"""How runs are judged and compared: what one found, and what all of them say together."""

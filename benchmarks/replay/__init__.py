@@ -1,0 +1,1 @@
+"""Whether a result holds: its winners replay to the rewards that it claims."""

@@ -1,0 +1,1 @@
+"""Pages and tables of what was found: charts, templates, and a folder for each kind of page."""

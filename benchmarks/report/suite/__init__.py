@@ -1,0 +1,1 @@
+"""The report of a suite: its page, its Markdown, its tables for a terminal."""

@@ -1,0 +1,1 @@
+"""Single questions: what a reward leaves to be won, what stands for latency."""

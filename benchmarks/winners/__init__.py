@@ -1,0 +1,1 @@
+"""What becomes of winners: they are really trained, and the best is exported."""
