@@ -161,14 +161,14 @@ class RowPlayer:
 
     def learn(self, plays: Plays) -> float:
         """One step on the labels of an episode; its loss."""
-        gains = standardised(discounted_returns(plays.rewards, self.config.gamma))
-        each = torch.from_numpy(gains)[:, None].expand(-1, self.rows.rows)
-        targets = labels(
-            torch.stack(plays.probabilities),
-            torch.tensor(plays.actions),
-            each,
-            self.config.faithful_alpha,
-        )
-        loss = keras_cross_entropy(self.network(torch.stack(plays.states)), targets)
+        probabilities = self.network(torch.stack(plays.states))
+        loss = keras_cross_entropy(probabilities, self.targets(plays))
         self.adam.step(loss)
         return float(loss.detach())
+
+    def targets(self, plays: Plays) -> torch.Tensor:
+        """The labels of an episode, shape (T, rows, classes)."""
+        gains = standardised(discounted_returns(plays.rewards, self.config.gamma))
+        each = torch.from_numpy(gains)[:, None].expand(-1, self.rows.rows)
+        actions = torch.tensor(plays.actions)
+        return labels(torch.stack(plays.probabilities), actions, each, self.config.faithful_alpha)
