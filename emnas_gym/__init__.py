@@ -13,6 +13,7 @@ from emnas_gym.env import EmNASEnv
 from emnas_gym.evaluator import Domain, Evaluator
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
+from emnas_gym.play_env import EmNASPlayEnv
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import Task
@@ -25,6 +26,7 @@ __all__ = [
     "Device",
     "Domain",
     "EmNASEnv",
+    "EmNASPlayEnv",
     "EmNASVectorEnv",
     "Evaluator",
     "Ledger",
@@ -50,13 +52,20 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "device": "sipeed-maix-bit",
     },
     "EmNASTable-v0": {"table": "bench"},
+    "EmNASPlay-v0": {
+        "space": "emnas-382",
+        "task": "digits",
+        "device": "stm32f446re",
+        "budgets": {"ram_bytes": 8192, "flash_bytes": 32768},
+    },
 }
-_CLASSES = {  # single and vector; all other ids have the first ones
+_CLASSES: dict[str, tuple[str, str | None]] = {  # single and vector; others have the first ones
     "": ("emnas_gym.env:EmNASEnv", "emnas_gym.vector_env:EmNASVectorEnv"),
     "EmNASTable-v0": (
         "emnas_gym.table_env:EmNASTableEnv",
         "emnas_gym.vector_table_env:EmNASVectorTableEnv",
     ),
+    "EmNASPlay-v0": ("emnas_gym.play_env:EmNASPlayEnv", None),
 }
 for _id, _kwargs in REGISTERED.items():
     if _id not in gym.registry:

@@ -15,6 +15,7 @@ from emnas_gym.env import EmNASEnv
 from emnas_gym.errors import BudgetSpent, EvaluationError, EvaluationStopped, StoreError
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.history import History, Row
+from emnas_gym.play_env import EmNASPlayEnv
 from emnas_gym.problem import Problem
 from emnas_gym.vector_env import EmNASVectorEnv
 
@@ -197,6 +198,14 @@ class Ledger(Evaluator):
             keywords: ``observation``, ``on_invalid`` and ``render_mode`` of `EmNASEnv`.
         """
         return EmNASEnv(**self._problem_keywords(), **keywords)
+
+    def play_env(self, **keywords: Any) -> EmNASPlayEnv:  # noqa: ANN401
+        """An environment of whole sequences that evaluates here; truncates as that of `env`.
+
+        Args:
+            keywords: Those of `env`, and the rules of `EmNASPlayEnv`.
+        """
+        return EmNASPlayEnv(**self._problem_keywords(), **keywords)
 
     def vec_env(self, count: int, **keywords: Any) -> EmNASVectorEnv:  # noqa: ANN401
         """Several environments on this ledger as one, all that finish in a step measured together.

@@ -48,6 +48,15 @@ TABLES: dict[str, dict[str, str]] = {
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
+        "controller-v1": "agents.original.controller_v1:ControllerV1",
+        "controller-v2": "agents.original.controller_v2:ControllerV2",
+        "lstm-v1": "agents.original.lstm_v1:LSTMV1",
+        "lstm-v2-1": "agents.original.lstm_v2_1:LSTMV21",
+        "lstm-v2-2": "agents.original.lstm_v2_2:LSTMV22",
+        "lstm-v2-3": "agents.original.lstm_v2_3:LSTMV23",
+        "ff-v1": "agents.original.ff_v1:FFV1",
+        "ff-v2": "agents.original.ff_v2:FFV2",
+        "ff-v3": "agents.original.ff_v3:FFV3",
     },
 }
 FITTED = "emnas_gym.fitted:FittedEvaluator"

@@ -29,13 +29,13 @@ class DictObservation(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self._inner = _emnas(env)
-        size = self._inner.problem.space.num_tokens + 1
+        size = self._inner.action_masks().size
         self.observation_space = spaces.Dict(
             {"observation": env.observation_space, "action_mask": spaces.MultiBinary(size)}
         )
 
     def action_masks(self) -> Any:  # noqa: ANN401
-        """Legal actions as ones, shape (K + 1,)."""
+        """Legal actions as ones, shape (K + 1,); of plays (rows · (K + 1),)."""
         return self._inner.action_masks()
 
     def reset(
@@ -77,6 +77,7 @@ class VectorReward(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:  # noqa: ANN401
         """Places a token."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        nothing = self._illegal if terminated else np.zeros_like(self._illegal)
+        illegal = terminated or info.get("feasible") is False
+        nothing = self._illegal if illegal else np.zeros_like(self._illegal)
         vector = info.get("reward_vector", nothing).copy()
         return observation, vector, terminated, truncated, info | {"reward": reward}

@@ -26,11 +26,18 @@ def play(
     observation, info = env.reset(seed=seed)
     seen: list[tuple[Any, ...]] = [(observation, info)]
     while True:
-        action = rng.choice(np.flatnonzero(info["action_mask"]))
-        seen.append(env.step(action))
+        seen.append(env.step(_choose(env, info["action_mask"], rng)))
         _, _, terminated, truncated, info = seen[-1]
         if terminated or truncated:
             return seen
+
+
+def _choose(env: gym.Env[Any, Any], mask: Any, rng: np.random.Generator) -> Any:
+    """An allowed token, or one for every position of a play."""
+    if isinstance(env.action_space, gym.spaces.MultiDiscrete):
+        rows = mask.reshape(len(env.action_space.nvec), -1)
+        return np.array([rng.choice(np.flatnonzero(row)) for row in rows])
+    return rng.choice(np.flatnonzero(mask))
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -49,6 +49,8 @@ NEEDS = {
 NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch"}
 TRAINS = ("trained", "trained-ray", "early-stopped", "audited")
 
+ORIGINAL = {"batch": 10, "width": 8, "learning_rate": 0.03, "elite": 1, "imitation": 1.0}
+ORIGINAL |= {"tries": 2, "passes": 1}
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
     "random": {},
@@ -57,6 +59,15 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "ppo": RL | {"minibatch": 16, "epochs": 2},
     "a2c": RL,
     "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
+    "controller-v1": ORIGINAL,
+    "controller-v2": ORIGINAL,
+    "lstm-v1": ORIGINAL,
+    "lstm-v2-1": ORIGINAL,
+    "lstm-v2-2": ORIGINAL,
+    "lstm-v2-3": ORIGINAL,
+    "ff-v1": ORIGINAL,
+    "ff-v2": ORIGINAL,
+    "ff-v3": ORIGINAL,
 }
 
 

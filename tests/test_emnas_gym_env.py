@@ -42,7 +42,7 @@ def test_every_registered_id_passes_both_checkers(name: str, tmp_path: Path) -> 
         check_env(env.unwrapped)
         check_env_sb3(env.unwrapped)
     last = play(env, np.random.default_rng(0), seed=1)[-1]
-    assert last[2]
+    assert last[2] or last[3], "plays have no end of their own"
     low, high = env.unwrapped.problem.reward.range  # type: ignore[attr-defined]
     assert low <= last[1] <= high
 
