@@ -33,7 +33,7 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "emulated": [{}, {"device": "stm32f746zg"}],
     "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies
 }
-SLOW = ("trained-ray",)  # a cluster is started; test_benchmarks_suites_ray_execution.py has quicker ones
+SLOW = ("trained-ray",)  # starts a cluster; what else is tested of it shares one
 CASES = [
     pytest.param(name, options, marks=pytest.mark.slow if name in SLOW else ())
     for name, every in PROBLEMS.items()
