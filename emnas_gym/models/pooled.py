@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,15 +20,37 @@ from emnas_gym.growing_rows import GrowingRows
 from emnas_gym.models.base import Array, check_shape
 from emnas_gym.models.ensemble import LinkedModel, checked, off_link, unlink
 
-CHUNK = 512  # networks at a time, so that what is looked up stays in the cache
-FEW = 48  # networks for which one look-up for all layers is faster than one for each
+CHUNK = 512  # networks at a time whose layers are described anew
+CACHED = 96  # networks at a time, so that what is looked up stays in the cache
 GRID = 2.0**16  # matrices hold multiples of 1 / GRID
 LIMIT = 64.0  # largest value that a matrix is multiplied with
 LARGEST = 32.0  # largest weight
 WIDEST = 512  # most rows of a matrix; GRID² · LIMIT · LARGEST · WIDEST < 2⁵³: sums are exact
 DOUBT = (-12.0, 3.0)  # ends of the logarithm of a deviation
-Gates = NDArray[np.float32]  # (R, 2 D): what each of R layers keeps of the sum, what it adds to it
+Single = NDArray[np.float32]
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """What R layers do to a sum of width S.
+
+    Attributes:
+        keep: (R, S), the share of the sum before that stays, value by value.
+        add: (R, S), what is added to it.
+    """
+
+    keep: Single
+    add: Single
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self.keep)
+
+    def joined(self, later: Gates) -> Gates:
+        """The layers of both, one after the other."""
+        keep = np.concatenate([self.keep, later.keep])
+        return Gates(keep, np.concatenate([self.add, later.add]))
 
 
 def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
@@ -44,7 +65,9 @@ class PooledNetwork(LinkedModel):
 
     Layer t turns the sum s into ``keep[t] · s + add[t]``, value by value, with
     ``add = (1 − keep) · proposal``. Order and depth count as in a recurrent network, and both gates
-    are functions of one layer.
+    are functions of one layer. Two such steps in a row are one of the same form, so that sums are
+    made by pairs, pairs of pairs and so on (Martin and Cundy 2018, "Parallelizing linear recurrent
+    neural nets over sequence length"); where a network has ended nothing changes.
 
     Scores are equal to the bit in every batch and on every machine: matrix products are exact,
     since all that they read are multiples of 1 / `GRID`, and the rest rounds value by value as
@@ -90,7 +113,7 @@ class PooledNetwork(LinkedModel):
             layers: (R, F).
 
         Returns:
-            (R, 2·S): what each keeps, what each adds.
+            The gates of each.
         """
         steps = on_grid((layers - self.centre) / self.scale) * GRID
         hidden = _active(steps @ self.read + self.read_bias * GRID)
@@ -98,17 +121,18 @@ class PooledNetwork(LinkedModel):
         width = len(self.first)
         proposal = both[:, width:].clip(-LIMIT, LIMIT)
         keep = 0.5 + 0.5 * both[:, :width] / np.sqrt(1.0 + both[:, :width] ** 2)
-        return np.concatenate([keep, (1.0 - keep) * proposal], axis=1, dtype=np.float32)
+        return Gates(keep.astype(np.float32), ((1.0 - keep) * proposal).astype(np.float32))
 
     def no_layer(self) -> Gates:
-        """The gates that change nothing, shape (1, 2·S)."""
-        return np.repeat(np.array([[1, 0]], dtype=np.float32), len(self.first), axis=1)
+        """The gates that change nothing: one layer."""
+        keep = np.ones((1, len(self.first)), dtype=np.float32)
+        return Gates(keep, np.zeros_like(keep))
 
     def scores(self, gates: Gates, rows: Rows) -> Array:
         """What the network says of sums of layers.
 
         Args:
-            gates: Of the layers that rows name, (R, 2·S).
+            gates: Of the layers that rows name.
             rows: (N, L), the layers of each network in their order.
 
         Returns:
@@ -161,7 +185,7 @@ class PooledNetwork(LinkedModel):
         there = np.arange(x.shape[1]) < lengths[:, None]
         rows = np.zeros(there.shape, dtype=np.int64)
         rows[there] = np.arange(1, there.sum() + 1)
-        return self.both(np.concatenate([self.no_layer(), self.gates(x[there])]), rows)
+        return self.both(self.no_layer().joined(self.gates(x[there])), rows)
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], options: Mapping[str, Any]) -> Self:
@@ -210,7 +234,12 @@ class GateTable:
     def __init__(self, model: PooledNetwork) -> None:
         self.model = model
         self._table: LayerTable | None = None
-        self._gates = GrowingRows(model.no_layer())
+        self._start()
+
+    def _start(self) -> None:
+        nothing = self.model.no_layer()
+        self._keep, self._add = GrowingRows(nothing.keep), GrowingRows(nothing.add)
+        self._gates = nothing
 
     def __reduce__(self) -> tuple[type[GateTable], tuple[PooledNetwork]]:
         """Copies and pickles hold the model alone."""
@@ -219,11 +248,15 @@ class GateTable:
     def of(self, table: LayerTable) -> Gates:
         """The gates of all layers that a table has met; row 0 is no layer."""
         if table is not self._table:
-            self._table, self._gates = table, GrowingRows(self.model.no_layer())
+            self._table = table
+            self._start()
         layers = table.described()
         if len(layers) > len(self._gates):
-            self._gates.append(self.model.gates(layers[len(self._gates) :]))
-        return self._gates.rows
+            new = self.model.gates(layers[len(self._gates) :])
+            self._keep.append(new.keep)
+            self._add.append(new.add)
+            self._gates = Gates(self._keep.rows, self._add.rows)
+        return self._gates
 
 
 def _active(hidden: Array) -> Array:
@@ -233,36 +266,28 @@ def _active(hidden: Array) -> Array:
     return np.minimum(hidden, LIMIT * GRID, out=hidden)
 
 
-def _summed(gates: Gates, rows: Rows) -> Gates:
-    """The sum after the last layer, shape (N, S): what each layer adds, times what later ones keep.
+def _summed(gates: Gates, rows: Rows) -> Single:
+    """The sum after the last layer, shape (N, S).
 
     It lies within ± `LIMIT` but for rounding, as all that is added is a mean of such values.
     """
-    if len(rows) < FEW:
-        return _summed_few(gates, rows)
-    width = gates.shape[1] // 2
-    state = np.zeros((len(rows), width), dtype=np.float32)
-    layer = np.empty((min(len(rows), CHUNK), 2 * width), dtype=np.float32)
-    for start in range(0, len(rows), CHUNK):
-        part, places = state[start : start + CHUNK], rows[start : start + CHUNK].T
-        layer, kept = layer[: len(part)], np.ones_like(part)
-        for place in places[::-1]:
-            gates.take(place, axis=0, out=layer, mode="clip")
-            layer[:, width:] *= kept
-            part += layer[:, width:]
-            kept *= layer[:, :width]
-    return state
+    if len(rows) <= CACHED:
+        return _by_pairs(gates, rows.T)
+    parts = range(0, len(rows), CACHED)
+    return np.concatenate([_by_pairs(gates, rows[i : i + CACHED].T) for i in parts])
 
 
-def _summed_few(gates: Gates, rows: Rows) -> Gates:
-    """The same sums in the same order, all layers at once."""
-    width = gates.shape[1] // 2
-    layers = gates.take(rows.T[::-1], axis=0)
-    kept, added = layers[:, :, :width], layers[:, :, width:]
-    for before, after in pairwise(kept):
-        after *= before  # what all layers from here on keep
-    added[1:] *= kept[:-1]
-    total: Gates = np.add.reduce(added, axis=0)
+def _by_pairs(gates: Gates, places: Rows) -> Single:
+    """The same of rows by place, shape (L, N)."""
+    keep, add = gates.keep.take(places, axis=0), gates.add.take(places, axis=0)
+    count, step = len(places), 1
+    while step < count:
+        first, second = slice(0, count - step, 2 * step), slice(step, count, 2 * step)
+        add[first] *= keep[second]
+        add[first] += add[second]
+        keep[first] *= keep[second]
+        step *= 2
+    total: Single = add[0]
     return total
 
 
