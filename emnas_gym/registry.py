@@ -48,6 +48,7 @@ TABLES: dict[str, dict[str, str]] = {
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
+        "network-policy": "agents.network_policy:NetworkPolicy",
         "position-reinforce": "agents.position_reinforce:PositionReinforce",
     },
 }

@@ -52,6 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "ppo": RL | {"minibatch": 16, "epochs": 2},
     "a2c": RL,
     "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
+    "network-policy": {"first": 4, "batch": 2},
     "position-reinforce": {"tries": 20},
 }
 
