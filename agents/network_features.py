@@ -79,10 +79,10 @@ class NetworkFeatures:
             listed: Floats = every.sum(axis=1)[:, 1:]
             return listed
         operations = self._operation[tokens]  # (N, T, operations)
-        live = np.zeros(tokens.shape, dtype=np.bool_)
+        live: NDArray[np.bool_] = np.zeros(tokens.shape, dtype=np.bool_)
         parts = []
-        for path in self.paths:
-            whole = ~cut[:, path].any(axis=1)
+        for path in map(list, self.paths):
+            whole = np.asarray(~cut[:, path].any(axis=1), dtype=np.bool_)
             live[:, path] |= whole[:, None]
             parts.append(operations[:, path].sum(axis=1) * whole[:, None])
             parts.append(whole[:, None].astype(np.float64))

@@ -44,6 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
     "agent": {
         "random": "agents.random_search:RandomSearch",
         "evolution": "agents.evolution:RegularisedEvolution",
+        "q-learning": "agents.q_learning:QLearning",
         "reinforce": "agents.reinforce:Reinforce",
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",

@@ -54,6 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
     "network-policy": {"first": 4, "batch": 2},
     "position-reinforce": {"tries": 20},
+    "q-learning": {"replays": 2, "horizon": 60},
 }
 
 
