@@ -93,16 +93,18 @@ class QTable:
 
     def value(self, state: State, token: int) -> float:
         """Q(s, a)."""
-        return self.values[state].get(token, self.initial)
+        return self.values.get(state, {}).get(token, self.initial)
 
-    def best(self, state: State, legal: NDArray[np.int64]) -> float:
-        """Max over legal a of Q(s, a)."""
-        return max(self.value(state, token) for token in legal.tolist())
+    def best(self, state: State, legal: Legal) -> float:
+        """max over legal a of Q(s, a); only those that were tried are looked at one by one."""
+        tried = self.values.get(state, {})
+        known = [value for token, value in tried.items() if token in legal]
+        return max(known if len(known) == len(legal) else [*known, self.initial])
 
-    def greedy(self, state: State, legal: NDArray[np.int64]) -> list[int]:
-        """All legal tokens of the highest value."""
+    def greedy(self, state: State, legal: Legal) -> list[int]:
+        """All legal tokens of the highest value, in ascending order."""
         best = self.best(state, legal)
-        return [token for token in legal.tolist() if self.value(state, token) == best]
+        return [token for token in sorted(legal) if self.value(state, token) == best]
 
     def learn(self, episode: Episode) -> None:
         """Updates from the last token to the first: Q ← (1 − α) Q + α target.
