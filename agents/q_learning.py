@@ -96,7 +96,7 @@ class QTable:
         return self.values.get(state, {}).get(token, self.initial)
 
     def best(self, state: State, legal: Legal) -> float:
-        """max over legal a of Q(s, a); only those that were tried are looked at one by one."""
+        """Max over legal a of Q(s, a); only those that were tried are looked at one by one."""
         tried = self.values.get(state, {})
         known = [value for token, value in tried.items() if token in legal]
         return max(known if len(known) == len(legal) else [*known, self.initial])

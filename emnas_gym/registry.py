@@ -49,6 +49,8 @@ TABLES: dict[str, dict[str, str]] = {
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
+        "dqn": "agents.dqn:DQNAgent",
+        "recurrent-ppo": "agents.recurrent_ppo:RecurrentPPOAgent",
         "network-policy": "agents.network_policy:NetworkPolicy",
         "position-reinforce": "agents.position_reinforce:PositionReinforce",
     },
