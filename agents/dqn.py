@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.imitated import Steps
 from agents.lengths import end_probability
 from agents.sb3_agent import SB3Agent, SB3Config
+from agents.sb3_environment import INSTEAD
 from agents.token_embedding import TokenEmbedding
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
@@ -114,6 +115,20 @@ class TokenDQN(DQN):
             return self._end
         token = int(np.random.randint(1, self._tokens + (not self._end)))
         return token + (0 < self._end <= token)
+
+    def _store_transition(
+        self,
+        replay_buffer: Any,  # noqa: ANN401
+        buffer_action: NDArray[Any],
+        new_obs: Any,  # noqa: ANN401
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Remembers the token that was placed in the place of a chosen legal one."""
+        chosen = zip(buffer_action.tolist(), infos, strict=True)
+        placed = np.array([info.get(INSTEAD, action) for action, info in chosen])
+        super()._store_transition(replay_buffer, placed, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
         """Renews the target network; ε follows the steps in `_sample_action`."""

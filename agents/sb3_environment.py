@@ -14,6 +14,8 @@ from agents.determinism import undisturbed
 from agents.unseen import Unseen
 from emnas_gym.ledger import Ledger
 
+INSTEAD = "instead"  # in infos: the token that `Unplayed` put in the place of the chosen one
+
 
 class Undisturbed(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps an evaluator that trains or measures from the global generators, which SB3 uses."""
@@ -84,9 +86,12 @@ class Unplayed(gym.Wrapper[Any, Any, Any, Any]):
         """Places a token."""
         mask = self._mask()
         left = self.unseen.open(self._begun, mask)
-        if mask[action] and not left[action]:
+        replaced = bool(mask[action]) and not left[action]
+        if replaced:
             action = np.int64(self.rng.choice(np.flatnonzero(left)))
         observation, reward, terminated, truncated, info = super().step(action)
+        if replaced:
+            info[INSTEAD] = int(action)
         self._begun.append(int(info["token"]))
         if terminated:
             self.unseen.add(self._begun)

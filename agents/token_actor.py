@@ -131,6 +131,6 @@ def replace_head(policy: Any, space: TokenSpace, schedule: Schedule) -> None:  #
     policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, space)
     policy.optimizer = policy.optimizer_class(
         policy.parameters(),
-        lr=schedule(1.0),  # type: ignore[call-arg]
+        lr=schedule(1.0),
         **policy.optimizer_kwargs,
     )

@@ -51,6 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
         "dqn": "agents.dqn:DQNAgent",
         "recurrent-ppo": "agents.recurrent_ppo:RecurrentPPOAgent",
+        "factorised-reinforce": "agents.factorised_reinforce:FactorisedReinforce",
         "network-policy": "agents.network_policy:NetworkPolicy",
         "position-reinforce": "agents.position_reinforce:PositionReinforce",
     },

@@ -54,6 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
     "dqn": {"envs": 4, "hidden": 16, "width": 4, "warm_up": 16, "minibatch": 16, "explore": 200},
     "recurrent-ppo": RL | {"minibatch": 16, "epochs": 2, "recurrent": 16},
+    "factorised-reinforce": {"batch": 8, "hidden": 16, "width": 8},
     "network-policy": {"first": 4, "batch": 2},
     "position-reinforce": {"tries": 20},
     "q-learning": {"replays": 2, "horizon": 60},
