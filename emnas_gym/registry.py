@@ -73,6 +73,7 @@ EXTRAS = {  # what a missing module is installed with
     "pyarrow": "table",
     "ray": "ray",
     "rliable": "report",
+    "optuna": "optuna",
 }
 
 

@@ -73,7 +73,10 @@ def test_there_is_no_favourite_before_a_search(problem: Problem) -> None:
         PPOAgent().favourite(problem)
 
 
-@pytest.mark.parametrize(("kind", "options"), AGENTS)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*AGENTS[:3], pytest.param(*AGENTS[3], marks=pytest.mark.slow)],  # as the others, with an LSTM
+)
 def test_first_samples_have_about_uniform_length(
     problem: Problem, kind: Kind, options: dict[str, int]
 ) -> None:
