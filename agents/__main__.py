@@ -1,4 +1,4 @@
-"""``python -m agents``: list, describe, search."""
+"""``python -m agents``: list, describe, search, tune."""
 
 from __future__ import annotations
 

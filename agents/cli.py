@@ -14,6 +14,7 @@ from rich.table import Table
 from agents.options import describe_options
 from agents.runs import make_agent
 from agents.search_command import Json, search
+from agents.tune_command import tune_command
 from emnas_gym.door import print_json, run_door
 from emnas_gym.errors import BackendMissing
 from emnas_gym.registry import names, resolve
@@ -65,6 +66,7 @@ def describe(
 
 
 app.command()(search)
+app.command("tune")(tune_command)
 
 
 def _summary(name: str) -> str:

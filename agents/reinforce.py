@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Agent, Config
+from agents.base import Agent, Config, NotLearned
 from agents.determinism import seeded
+from agents.episodes import Elite, Episodes, draw_new, greedy, measured
 from agents.parameters import load_parameters, save_parameters
-from agents.token_policy import TokenPolicy
-from emnas_gym.env import EmNASEnv
+from agents.token_policy import CELLS, TokenPolicy
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
 
@@ -54,6 +52,12 @@ class ReinforceConfig(Config):
     width: int = 32
     """Width of token embeddings and keys."""
 
+    cell: str = "gru"
+    """Recurrent cell that reads the tokens: gru or lstm."""
+
+    tries: int = 0
+    """How often what was measured before is drawn again; 0 measures every repeat."""
+
     def __post_init__(self) -> None:
         """Checks the values."""
         self.require(self.batch >= 2, "batch is 2 or more: a baseline needs something to compare")
@@ -65,15 +69,8 @@ class ReinforceConfig(Config):
         self.require(self.elite >= 1, "elite is 1 or more")
         self.require(self.clip > 0, "clip is above 0")
         self.require(min(self.hidden, self.width) >= 1, "hidden and width are 1 or more")
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """Finished episodes, equally long by padding: after the end token 0 is the only legal one."""
-
-    tokens: Tensor  # (B, T) int64
-    masks: Tensor  # (B, T, K + 1) bool
-    rewards: Tensor  # (B,) float64
+        self.require(self.cell in CELLS, f"cell is one of {', '.join(CELLS)}")
+        self.require(self.tries >= 0, "tries is 0 or more")
 
 
 class Reinforce(Agent):
@@ -90,23 +87,22 @@ class Reinforce(Agent):
     name: ClassVar[str] = "reinforce"
     summary: ClassVar[str] = "Masked autoregressive policy gradient with a baseline; our own."
     config_type = ReinforceConfig
+    learns: ClassVar[bool] = True
     policy_: TokenPolicy
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         config: ReinforceConfig = self.config
         generator = torch.Generator().manual_seed(seed)  # no evaluator can disturb this one
         with seeded(seed):
-            self.policy_ = policy = TokenPolicy(problem, config.hidden, config.width)
+            self.policy_ = policy = self._policy(problem)
             optimizer = torch.optim.Adam(policy.parameters(), config.learning_rate)
-            envs = [ledger.env(observation="ids") for _ in range(config.batch)]
-            elite, baseline = Elite(config.elite), None
+            elite, baseline, seen = Elite(config.elite), None, set[tuple[int, ...]]()
             while not ledger.spent:
-                episodes = play(policy, envs, generator)
-                if ledger.spent:  # the last episodes are cut off
-                    break
+                drawn = draw_new(policy, problem, config.batch, generator, seen, config.tries)
+                episodes = measured(drawn, ledger)
                 elite.add(episodes)
                 baseline = moving_average(baseline, episodes.rewards, config.baseline_decay)
-                bonus = config.entropy * 0.5 ** (ledger.count / config.entropy_half_life)
+                bonus = entropy_weight(config.entropy, ledger.count, config.entropy_half_life)
                 loss, entropy = self._loss(episodes, elite, baseline, bonus)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -118,6 +114,23 @@ class Reinforce(Agent):
                     reinforce__mean_reward=float(episodes.rewards.mean()),
                     reinforce__mean_length=float((episodes.tokens > 0).sum(dim=1).double().mean()),
                 )
+
+    def _policy(self, problem: Problem) -> TokenPolicy:
+        """A policy that has learned nothing."""
+        return TokenPolicy(problem, self.config.hidden, self.config.width, self.config.cell)
+
+    def favourite(self, problem: Problem) -> tuple[int, ...]:
+        """The network of the likeliest token at every step.
+
+        Args:
+            problem: That of the last search.
+
+        Raises:
+            NotLearned: If there was no search yet.
+        """
+        if not hasattr(self, "policy_"):
+            raise NotLearned(f"{self.name} has not searched yet: call search or load first")
+        return greedy(self.policy_, problem)
 
     def _loss(
         self, episodes: Episodes, elite: Elite, baseline: float, bonus: float
@@ -144,7 +157,7 @@ class Reinforce(Agent):
         Raises:
             StoreError: If there is none, or it is of another problem or other hyperparameters.
         """
-        policy = TokenPolicy(problem, self.config.hidden, self.config.width)
+        policy = self._policy(problem)
         policy.load_state_dict(load_parameters(folder, self._about(problem)))
         self.policy_ = policy
         return policy
@@ -167,6 +180,11 @@ def normalised_advantages(rewards: Tensor, baseline: float) -> Tensor:
     return (rewards - baseline) / (deviation + 1e-6)
 
 
+def entropy_weight(start: float, evaluations: int, half_life: float) -> float:
+    """Schedule of the entropy bonus: start · 2^(−evaluations / half-life)."""
+    return float(start * 0.5 ** (evaluations / half_life))
+
+
 def moving_average(before: float | None, rewards: Tensor, decay: float) -> float:
     """Baseline: b ← decay · b + (1 − decay) · mean(r); the mean itself at first."""
     mean = float(rewards.mean())
@@ -183,66 +201,3 @@ def mean_entropy(log_probs: Tensor, tokens: Tensor) -> Tensor:
     acted = (tokens > 0).to(log_probs.dtype)
     entropy = -(log_probs.exp() * log_probs).sum(dim=2)
     return (entropy * acted).sum() / acted.sum()
-
-
-# ------------------------------------------------------------------------------------ episodes
-
-
-@torch.no_grad()
-def play(policy: TokenPolicy, envs: Sequence[EmNASEnv], generator: torch.Generator) -> Episodes:
-    """Plays one episode in each environment, all in lock-step: one forward pass a layer.
-
-    Args:
-        policy: Acts.
-        envs: Environments of one problem.
-        generator: Draws the tokens.
-    """
-    length = envs[0].problem.max_layers
-    mask = torch.from_numpy(np.stack([env.reset()[1]["action_mask"] for env in envs])).bool()
-    over = torch.zeros_like(mask)
-    over[:, 0] = True
-    tokens = torch.zeros(len(envs), length, dtype=torch.long)
-    masks = over[:, None].repeat(1, length, 1)
-    rewards = torch.zeros(len(envs), dtype=torch.float64)
-    running = list(range(len(envs)))
-    last, state = tokens[:, 0], policy.start(len(envs))
-    for placed in range(length):
-        log_probs, state = policy.step(last, state, mask, placed)
-        last = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
-        tokens[:, placed], masks[:, placed], mask = last, mask, over.clone()
-        for i in list(running):
-            _, reward, terminated, truncated, info = envs[i].step(np.int64(last[i]))
-            rewards[i] = reward
-            mask[i] = torch.from_numpy(info["action_mask"]).bool()
-            if terminated or truncated:
-                running.remove(i)
-        if not running:
-            break
-    return Episodes(tokens, masks, rewards)
-
-
-@dataclass
-class Elite:
-    """The best distinct networks so far.
-
-    Attributes:
-        size: How many.
-        members: Tokens → (reward, tokens, masks), best first.
-    """
-
-    size: int
-    members: dict[tuple[int, ...], tuple[float, Tensor, Tensor]] = field(default_factory=dict)
-
-    def add(self, episodes: Episodes) -> None:
-        """Takes in what is better than the worst member."""
-        rows = zip(episodes.tokens, episodes.masks, episodes.rewards.tolist(), strict=True)
-        for tokens, masks, reward in rows:
-            self.members.setdefault(tuple(tokens.tolist()), (reward, tokens, masks))
-        ranked = sorted(self.members.items(), key=lambda item: -item[1][0])
-        self.members = dict(ranked[: self.size])
-
-    def episodes(self) -> Episodes:
-        """The members as a batch."""
-        rewards, tokens, masks = zip(*self.members.values(), strict=True)
-        scores = torch.tensor(rewards, dtype=torch.float64)
-        return Episodes(torch.stack(tokens), torch.stack(masks), scores)

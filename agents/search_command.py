@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agents.base import Agent
+from agents.base import Agent, OptionError
 from agents.options import parse_limits, parse_options
 from agents.runs import Plan, make_agent, open_ledger
+from agents.tuned_file import read_tuned
 from emnas_gym.door import print_json
 from emnas_gym.errors import EvaluationError
 from emnas_gym.history import Row
@@ -26,7 +27,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 
 def search(
     env: Annotated[str, typer.Option(help="Registered environment to start from.")] = "EmNAS-v0",
-    agent: Annotated[str, typer.Option(help="Who searches: see `list`.")] = "reinforce",
+    agent: Annotated[
+        str | None, typer.Option(help="Who searches: see `list`; reinforce if not given.")
+    ] = None,
     evaluations: Annotated[
         int, typer.Option(help="Networks measured, repeats counted.", min=1)
     ] = 1000,
@@ -35,6 +38,10 @@ def search(
     option: Annotated[
         list[str] | None,
         typer.Option(help="Hyperparameter, e.g. batch=32; can be repeated: see `describe`."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="TOML file of an agent and its options, or the name of a shipped one."),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="digits, grasp, or the path of your own images.")
@@ -67,9 +74,8 @@ def search(
     Example: python -m agents search --agent evolution --evaluations 300 --out runs/try
     """
     plan = Plan(env, task, device, parse_limits(budget or []), reward, evaluator, table)
-    made = make_agent(
-        agent, out / "tensorboard" if tensorboard else None, **parse_options(option or [])
-    )
+    agent, options = _configured(agent, config, parse_options(option or []))
+    made = make_agent(agent, out / "tensorboard" if tensorboard else None, **options)
     start = time.perf_counter()
     bar = _Bar(agent, evaluations, quiet=as_json)
     ledger = open_ledger(plan, made, evaluations, seed, out / "history.sqlite", bar)
@@ -89,6 +95,18 @@ def search(
         print_json(summary)
     else:
         _show(summary)
+
+
+def _configured(
+    agent: str | None, config: str | None, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Agent and options; those on the command line come before those of the file."""
+    if config is None:
+        return agent or "reinforce", options
+    tuned = read_tuned(config)
+    if agent not in (None, tuned.agent):
+        raise OptionError(f"--config {config} is of agent {tuned.agent}, --agent says {agent}")
+    return tuned.agent, dict(tuned.options) | options
 
 
 class _Bar:

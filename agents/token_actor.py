@@ -90,7 +90,7 @@ class TokenActorCritic(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        _replace_head(self, self.space, lr_schedule)
+        replace_head(self, self.space, lr_schedule)
 
 
 class MaskableTokenActorCritic(MaskableActorCriticPolicy):
@@ -111,7 +111,7 @@ class MaskableTokenActorCritic(MaskableActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        _replace_head(self, self.space, lr_schedule)
+        replace_head(self, self.space, lr_schedule)
 
 
 Policy = TokenActorCritic | MaskableTokenActorCritic
@@ -126,11 +126,11 @@ def _extractor(policy: Policy) -> CarryingExtractor:
     )
 
 
-def _replace_head(policy: Policy, space: TokenSpace, schedule: Schedule) -> None:
+def replace_head(policy: Any, space: TokenSpace, schedule: Schedule) -> None:  # noqa: ANN401
     """Puts a `TokenHead` in place of the linear layer, and makes the optimizer anew."""
     policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, space)
     policy.optimizer = policy.optimizer_class(
         policy.parameters(),
-        lr=schedule(1.0),  # type: ignore[call-arg]
+        lr=schedule(1.0),
         **policy.optimizer_kwargs,
     )

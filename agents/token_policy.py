@@ -13,27 +13,29 @@ from agents.lengths import end_probability, logit
 from agents.token_features import token_features
 from emnas_gym.problem import Problem
 
+CELLS = ("gru", "lstm")
 ILLEGAL = -1e9  # logit whose probability is exactly 0, while all gradients stay finite
 
 
 class TokenPolicy(nn.Module):
-    """π(token | tokens before it), a GRU that asks for layers by their details.
+    """π(token | tokens before it), a recurrent network that asks for layers by their details.
 
-    The GRU reads the details of each token; its state becomes a query, and the logit of a token is
-    the query times the token's key. Embeddings and keys are linear in the details of the layer,
-    plus a part of the token's own that starts at 0. A fixed offset of the end token makes lengths
-    about uniform at the start, when all else is 0.
+    It is a GRU or an LSTM (Zoph and Le 2017 use one), which reads the details of each token; its
+    output becomes a query, and the logit of a token is the query times the token's key. Embeddings
+    and keys are linear in the details of the layer, plus a part of the token's own that starts at
+    0. A fixed offset of the end token makes lengths about uniform at the start, when all else is 0.
 
     Args:
         problem: Space and lengths.
-        hidden: Width of the GRU.
+        hidden: Width of the recurrent state.
         width: Width of embeddings, queries and keys.
+        cell: ``"gru"`` or ``"lstm"``.
     """
 
     end_offset: Tensor  # (T,)
     features: Tensor  # (K + 1, F)
 
-    def __init__(self, problem: Problem, hidden: int, width: int) -> None:
+    def __init__(self, problem: Problem, hidden: int, width: int, cell: str = "gru") -> None:
         super().__init__()
         features = token_features(problem.space)
         self.end_token = problem.space.end_token
@@ -43,32 +45,44 @@ class TokenPolicy(nn.Module):
         self.key = nn.Linear(features.shape[1], width)
         self.own_embedding = nn.Parameter(torch.zeros(len(features), width))
         self.own_key = nn.Parameter(torch.zeros(len(features), width))
-        self.cell = nn.GRUCell(width, hidden)
+        self.hidden = hidden
+        self.cell: nn.GRUCell | nn.LSTMCell = (
+            nn.LSTMCell(width, hidden) if cell == "lstm" else nn.GRUCell(width, hidden)
+        )
         self.query = nn.Linear(hidden, width)
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.query.bias)
 
     def start(self, batch: int) -> Tensor:
-        """The state before the first token, shape (batch, hidden)."""
-        return self.features.new_zeros(batch, self.cell.hidden_size)
+        """The state before the first token, shape (batch, H); of an LSTM (batch, 2 H)."""
+        parts = 2 if isinstance(self.cell, nn.LSTMCell) else 1
+        return self.features.new_zeros(batch, parts * self.hidden)
 
     def step(self, last: Tensor, state: Tensor, mask: Tensor, placed: int) -> tuple[Tensor, Tensor]:
         """Reads one token and gives the distribution of the next.
 
         Args:
             last: Token placed last, 0 before the first; shape (B,).
-            state: State of the GRU, shape (B, H).
+            state: State as `start` and `step` give it.
             mask: Legal tokens, shape (B, K + 1).
             placed: Number of layers placed.
 
         Returns:
             Log-probabilities, shape (B, K + 1), and the new state.
         """
-        embedding = self.embed(self.features[last]) + self.own_embedding[last]
-        state = self.cell(embedding, state)
+        state = self._read(last, state)
         keys = self.key(self.features) + self.own_key
-        logits = self.query(state) @ keys.T / math.sqrt(keys.shape[1])
+        logits = self.query(state[:, : self.hidden]) @ keys.T / math.sqrt(keys.shape[1])
         return self._mask(logits, mask, placed), state
+
+    def _read(self, last: Tensor, state: Tensor) -> Tensor:
+        """The state after a token; the first H of it are the output of the cell."""
+        embedding = self.embed(self.features[last]) + self.own_embedding[last]
+        if isinstance(self.cell, nn.LSTMCell):
+            output, memory = state.chunk(2, dim=1)
+            return torch.cat(self.cell(embedding, (output, memory)), dim=1)
+        read: Tensor = self.cell(embedding, state)
+        return read
 
     def _mask(self, logits: Tensor, mask: Tensor, placed: int) -> Tensor:
         """Legal tokens alone, the end token offset against the number of the others."""

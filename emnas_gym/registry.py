@@ -44,6 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
     "agent": {
         "random": "agents.random_search:RandomSearch",
         "evolution": "agents.evolution:RegularisedEvolution",
+        "q-learning": "agents.q_learning:QLearning",
         "reinforce": "agents.reinforce:Reinforce",
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
@@ -57,6 +58,11 @@ TABLES: dict[str, dict[str, str]] = {
         "ff-v1": "agents.original.ff_v1:FFV1",
         "ff-v2": "agents.original.ff_v2:FFV2",
         "ff-v3": "agents.original.ff_v3:FFV3",
+        "dqn": "agents.dqn:DQNAgent",
+        "recurrent-ppo": "agents.recurrent_ppo:RecurrentPPOAgent",
+        "factorised-reinforce": "agents.factorised_reinforce:FactorisedReinforce",
+        "network-policy": "agents.network_policy:NetworkPolicy",
+        "position-reinforce": "agents.position_reinforce:PositionReinforce",
     },
 }
 FITTED = "emnas_gym.fitted:FittedEvaluator"
@@ -76,6 +82,7 @@ EXTRAS = {  # what a missing module is installed with
     "pyarrow": "table",
     "ray": "ray",
     "rliable": "report",
+    "optuna": "optuna",
 }
 
 

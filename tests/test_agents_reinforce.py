@@ -7,24 +7,25 @@ import numpy as np
 import pytest
 import tiny_worlds
 import torch
+from optimum_contract import check_finds_optimum
 
-from agents.base import OptionError
+from agents.base import NotLearned, OptionError
+from agents.episodes import Elite, Episodes, draw, measured
 from agents.parameters import TENSORS
 from agents.reinforce import (
-    Elite,
-    Episodes,
     Reinforce,
     ReinforceConfig,
+    entropy_weight,
     mean_entropy,
     moving_average,
     normalised_advantages,
-    play,
     reinforce_loss,
     sequence_log_probs,
 )
 from agents.token_policy import TokenPolicy
 from emnas_gym.errors import StoreError
 from emnas_gym.problem import Problem
+from emnas_gym.testing import tiny_problem
 
 SMALL = {"batch": 8, "hidden": 16, "width": 8}
 
@@ -40,9 +41,8 @@ def _policy(problem: Problem, trained: bool = False, seed: int = 0) -> TokenPoli
 
 
 def _play(policy: TokenPolicy, problem: Problem, count: int, seed: int = 0) -> Episodes:
-    ledger = tiny_worlds.formula(problem, count)
-    envs = [ledger.env(observation="ids") for _ in range(count)]
-    return play(policy, envs, torch.Generator().manual_seed(seed))
+    drawn = draw(policy, problem, count, torch.Generator().manual_seed(seed))
+    return measured(drawn, tiny_worlds.formula(problem, count))
 
 
 def test_finds_the_optimum_of_the_dozen(tmp_path: Path) -> None:
@@ -51,6 +51,17 @@ def test_finds_the_optimum_of_the_dozen(tmp_path: Path) -> None:
     ledger = tiny_worlds.in_memory(problem, 100)
     Reinforce.with_options(**SMALL).search(problem, ledger, 0)
     assert (ledger.best.canonical, ledger.best.reward) == (tokens, reward)
+
+
+@pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
+def test_finds_and_prefers_the_best_of_twelve(cell: str) -> None:  # B3
+    options = SMALL | {"batch": 4, "learning_rate": 0.02, "imitation": 1.0, "elite": 1, "tries": 4}
+    check_finds_optimum(lambda: Reinforce.with_options(**options, cell=cell))
+
+
+def test_there_is_no_favourite_before_a_search(problem: Problem) -> None:
+    with pytest.raises(NotLearned):
+        Reinforce().favourite(problem)
 
 
 # --------------------------------------------------------------------------------- the gradient
@@ -216,6 +227,47 @@ def test_baseline_is_a_moving_average() -> None:
     assert moving_average(first, torch.tensor([4.0]), 0.75) == pytest.approx(2.5)
 
 
+def test_lock_step_plays_as_single_environments_do(problem: Problem) -> None:
+    """The same draws, token by token, in environments of their own: equal tokens and rewards."""
+    policy, count = _policy(problem, trained=True), 6
+    episodes = _play(policy, problem, count)
+    ledger = tiny_worlds.formula(problem, count)
+    for row in range(count):
+        env = ledger.env(observation="ids")
+        info, over = env.reset()[1], False
+        for token, mask in zip(episodes.tokens[row], episodes.masks[row], strict=True):
+            if over:
+                assert int(token) == 0
+                continue
+            assert np.array_equal(info["action_mask"], mask.numpy().astype(np.int8))
+            _, reward, over, _, info = env.step(np.int64(token))
+        assert over
+        assert reward == float(episodes.rewards[row])
+
+
+def test_rows_of_the_ledger_stand_in_the_order_in_which_episodes_end(problem: Problem) -> None:
+    drawn = draw(_policy(problem), problem, 30, torch.Generator().manual_seed(1))
+    ledger = tiny_worlds.formula(problem, 30)
+    measured(drawn, ledger)
+    lengths = [len(row.tokens) for row in ledger.rows]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 3
+
+
+def test_what_is_known_is_drawn_again() -> None:
+    """With tries enough every network of the twelve comes before the first repeat."""
+    problem = tiny_problem()
+    ledger = tiny_worlds.in_memory(problem, 12)
+    Reinforce.with_options(**SMALL | {"batch": 4, "tries": 200}).search(problem, ledger, 0)
+    assert ledger.distinct == 12
+
+
+def test_entropy_bonus_halves_after_its_half_life() -> None:  # A20
+    assert entropy_weight(0.1, 0, 50.0) == 0.1
+    assert entropy_weight(0.1, 50, 50.0) == pytest.approx(0.05)
+    assert entropy_weight(0.1, 150, 50.0) == pytest.approx(0.0125)
+
+
 def test_entropy_counts_only_what_was_acted_on() -> None:
     log_probs = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]).log()
     tokens = torch.tensor([[2, 0]])
@@ -304,7 +356,15 @@ def test_tensorboard_log_is_written(problem: Problem, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch": 1}, {"learning_rate": 0.0}, {"baseline_decay": 1.0}, {"elite": 0}, {"clip": "x"}],
+    [
+        {"batch": 1},
+        {"cell": "rnn"},
+        {"tries": -1},
+        {"learning_rate": 0.0},
+        {"baseline_decay": 1.0},
+        {"elite": 0},
+        {"clip": "x"},
+    ],
 )
 def test_bad_values_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):

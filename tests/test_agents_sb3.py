@@ -6,18 +6,39 @@ import numpy as np
 import pytest
 import tiny_worlds
 import torch
+from optimum_contract import check_finds_optimum
 from stable_baselines3 import PPO
 
 from agents import TokenEmbedding
-from agents.base import OptionError
+from agents.base import NotLearned, OptionError
+from agents.imitated import Steps, best_steps
+from agents.recurrent_ppo import RecurrentPPOAgent
 from agents.sb3 import A2CAgent, ActorCriticAgent, MaskablePPOAgent, PPOAgent
 from agents.token_actor import TokenHead
 from emnas_gym.errors import StoreError
 from emnas_gym.problem import Problem
+from emnas_gym.testing import ScriptedEvaluator, tiny_problem
 
+FIND = {  # every network once, and the best one imitated
+    "envs": 4, "steps": 8, "hidden": 16, "width": 4, "unplayed": True, "imitation": 20, "elite": 1,
+    "learning_rate": 0.01,
+}  # fmt: skip
+FIND_PPO = FIND | {"minibatch": 32, "epochs": 2}
 TINY = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 TINY_PPO = TINY | {"minibatch": 16, "epochs": 2}
-AGENTS = [(PPOAgent, TINY_PPO), (A2CAgent, TINY), (MaskablePPOAgent, TINY_PPO)]
+TINY_LSTM = TINY_PPO | {"recurrent": 16}
+AGENTS = [
+    (PPOAgent, TINY_PPO),
+    (A2CAgent, TINY),
+    (MaskablePPOAgent, TINY_PPO),
+    (RecurrentPPOAgent, TINY_LSTM),
+]
+FINDERS = [
+    (PPOAgent, FIND_PPO),
+    (A2CAgent, FIND),
+    (MaskablePPOAgent, FIND_PPO),
+    (RecurrentPPOAgent, FIND_PPO | {"recurrent": 16}),
+]
 Kind = type[ActorCriticAgent]
 
 
@@ -32,7 +53,30 @@ def test_finds_the_optimum_of_the_dozen(
     assert (ledger.best.canonical, ledger.best.reward) == (tokens, reward)
 
 
-@pytest.mark.parametrize(("kind", "options"), AGENTS)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "options"), FINDERS)
+def test_finds_and_prefers_the_best_of_twelve(kind: Kind, options: dict[str, int]) -> None:
+    check_finds_optimum(lambda: kind.with_options(**options))
+
+
+@pytest.mark.parametrize(("kind", "options"), FINDERS)
+def test_prefers_what_it_imitates(kind: Kind, options: dict[str, int]) -> None:
+    problem = tiny_problem()
+    agent, ledger = kind.with_options(**options), tiny_worlds.in_memory(problem, 24)
+    agent.search(problem, ledger, 0)
+    assert ledger.distinct == 12, "every network comes before the first repeat"
+    assert agent.favourite(problem) == ScriptedEvaluator(problem).optimum
+
+
+def test_there_is_no_favourite_before_a_search(problem: Problem) -> None:
+    with pytest.raises(NotLearned):
+        PPOAgent().favourite(problem)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*AGENTS[:3], pytest.param(*AGENTS[3], marks=pytest.mark.slow)],  # as the others, with an LSTM
+)
 def test_first_samples_have_about_uniform_length(
     problem: Problem, kind: Kind, options: dict[str, int]
 ) -> None:
@@ -64,7 +108,7 @@ def test_maskable_ppo_learns(problem: Problem) -> None:
 def test_ranks_among_the_latest_rewards_are_what_is_learned_from(problem: Problem) -> None:
     """Written down by hand: ties count half, the first network of all counts 0."""
     ledger = tiny_worlds.formula(problem, 25)
-    env = MaskablePPOAgent.with_options(ranked=4)._env(ledger)
+    env = MaskablePPOAgent.with_options(ranked=4)._env(ledger, None, 0)
     rng, learned = np.random.default_rng(0), []
     while not ledger.spent:
         env.reset()
@@ -81,8 +125,9 @@ def test_ranks_among_the_latest_rewards_are_what_is_learned_from(problem: Proble
         beaten = sum(1.0 * (r < reward) + 0.5 * (r == reward) for r in latest)
         assert learned[i] == pytest.approx(beaten / max(len(latest), 1))
     assert len(set(learned)) <= 9
-    raw = MaskablePPOAgent.with_options(ranked=0)._env(tiny_worlds.formula(problem, 1))
-    assert "_Ranked" not in str(raw)
+    raw = MaskablePPOAgent.with_options(ranked=0)._env(tiny_worlds.formula(problem, 1), None, 0)
+    assert "Ranked" in str(env)
+    assert "Ranked" not in str(raw)
 
 
 @pytest.mark.parametrize(("kind", "options"), AGENTS)
@@ -110,6 +155,43 @@ def test_a_longer_search_begins_as_a_shorter_one(problem: Problem) -> None:
         MaskablePPOAgent.with_options(**TINY_PPO).search(problem, ledger, 0)
         histories.append([row.tokens for row in ledger.rows])
     assert histories[1][:30] == histories[0]
+
+
+def test_steps_of_a_network_are_what_the_environment_shows(problem: Problem) -> None:
+    ledger = tiny_worlds.formula(problem, 2)
+    env, rng = ledger.env(observation="ids"), np.random.default_rng(0)
+    seen, masks, over = [], [], False
+    observation, info = env.reset()
+    while not over:
+        seen.append(observation.copy())
+        masks.append(info["action_mask"])
+        token = rng.choice(np.flatnonzero(info["action_mask"]))
+        observation, _, over, _, info = env.step(token)
+    steps = Steps.of(problem.automaton, ledger.rows[0].tokens)
+    assert np.array_equal(steps.ids.numpy(), np.stack(seen))
+    assert np.array_equal(steps.masks.numpy(), np.stack(masks).astype(bool))
+    assert tuple(steps.tokens.tolist()) == ledger.rows[0].tokens
+    assert steps.starts.tolist() == [1.0] + [0.0] * (len(seen) - 1)
+    both = Steps.join([steps, steps])
+    assert len(both.tokens) == 2 * len(seen)
+
+
+def test_the_best_different_networks_are_imitated() -> None:
+    problem = tiny_problem()
+    ledger = tiny_worlds.in_memory(problem, 24)
+    MaskablePPOAgent.with_options(**FIND_PPO | {"imitation": 0}).search(problem, ledger, 0)
+    ranked = sorted({row.canonical: row.reward for row in ledger.rows}.items(), key=lambda r: -r[1])
+    steps = best_steps(ledger, 3)
+    assert tuple(steps.tokens.tolist()) == sum((tokens for tokens, _ in ranked[:3]), ())
+
+
+def test_a_recurrent_policy_remembers_from_the_start_of_each_network(problem: Problem) -> None:
+    agent = RecurrentPPOAgent.with_options(**TINY_LSTM)
+    ledger = tiny_worlds.formula(problem, 4)
+    agent.search(problem, ledger, 0)
+    a, b = (Steps.of(problem.automaton, row.tokens) for row in ledger.rows[:2])
+    apart = torch.cat([agent._scores(a), agent._scores(b)])
+    torch.testing.assert_close(agent._scores(Steps.join([a, b])), apart, atol=1e-5, rtol=0)
 
 
 def test_embedding_serves_a_plain_ppo(problem: Problem) -> None:

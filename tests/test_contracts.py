@@ -68,6 +68,12 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "ff-v1": ORIGINAL,
     "ff-v2": ORIGINAL,
     "ff-v3": ORIGINAL,
+    "dqn": {"envs": 4, "hidden": 16, "width": 4, "warm_up": 16, "minibatch": 16, "explore": 200},
+    "recurrent-ppo": RL | {"minibatch": 16, "epochs": 2, "recurrent": 16},
+    "factorised-reinforce": {"batch": 8, "hidden": 16, "width": 8},
+    "network-policy": {"first": 4, "batch": 2},
+    "position-reinforce": {"tries": 20},
+    "q-learning": {"replays": 2, "horizon": 60},
 }
 
 

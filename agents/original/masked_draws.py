@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.episodes import Episodes
 from agents.original.masked_policy import MaskedPolicy
-from agents.reinforce import Episodes
 from emnas_gym.masks import mask_table
 from emnas_gym.problem import Problem
 from emnas_gym.walk_batch import WalkBatch

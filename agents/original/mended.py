@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from agents.base import Config
+from agents.episodes import Elite, Episodes
 from agents.original.custom_loss import clipped_loss
 from agents.original.label_reinforce import label_loss, labels
 from agents.original.masked_draws import Draws, networks
 from agents.original.masked_policy import MaskedPolicy
-from agents.reinforce import Elite, Episodes, mean_entropy, moving_average, normalised_advantages
+from agents.reinforce import mean_entropy, moving_average, normalised_advantages
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
 
