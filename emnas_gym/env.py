@@ -286,5 +286,8 @@ def _token_info(token: int, invalid: bool) -> Info:
 
 def _numbers(measurement: Measurement) -> dict[str, float]:
     """The known fields as a plain dictionary of numbers, the form that vector environments keep."""
-    known = {k: v for k in FIELDS if (v := getattr(measurement, k)) is not None}
-    return {k: int(v) if k in WHOLE else float(v) for k, v in known.items()}
+    return {
+        name: int(value) if name in WHOLE else float(value)
+        for name in FIELDS
+        if (value := getattr(measurement, name)) is not None
+    }

@@ -31,6 +31,7 @@ FIELDS = (
     "instructions",
     "npu_cycles",
 )
+_PROVENANCES = frozenset(PROVENANCES)
 WHOLE = frozenset(FIELDS) - {"accuracy", "latency_ms", "energy_mj"}  # fields of whole numbers
 
 
@@ -71,7 +72,7 @@ class Measurement:
     def __post_init__(self) -> None:
         """Checks that every known field says where it comes from."""
         known = {name for name in FIELDS if getattr(self, name) is not None}
-        if set(self.provenance) != known or not set(self.provenance.values()) <= set(PROVENANCES):
+        if self.provenance.keys() != known or not _PROVENANCES.issuperset(self.provenance.values()):
             raise EmNASError(f"provenance {dict(self.provenance)} does not match fields {known}")
 
     @classmethod
