@@ -44,6 +44,13 @@ TABLES: dict[str, dict[str, str]] = {
     "agent": {
         "random": "agents.random_search:RandomSearch",
         "evolution": "agents.evolution:RegularisedEvolution",
+        "genetic": "agents.genetic:Genetic",
+        "nsga2": "agents.nsga2:NSGA2",
+        "munas": "agents.munas:MuNAS",
+        "local-search": "agents.local_search:LocalSearch",
+        "annealing": "agents.annealing:Annealing",
+        "tpe": "agents.optuna_peers:TPE",
+        "cma-es": "agents.optuna_peers:CMAES",
         "reinforce": "agents.reinforce:Reinforce",
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
@@ -67,6 +74,8 @@ EXTRAS = {  # what a missing module is installed with
     "pyarrow": "table",
     "ray": "ray",
     "rliable": "report",
+    "optuna": "optuna",
+    "cmaes": "optuna",
 }
 
 
