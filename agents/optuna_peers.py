@@ -30,7 +30,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, TPESampler
 from optuna.trial import BaseTrial, TrialState
 
 from agents.base import Agent, Config, OptionError
-from agents.evolutionary.individuals import TRIES, Census, Tokens
+from agents.evolutionary.individuals import Census, Tokens
 from emnas_gym.automaton import Automaton, Cursor
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
@@ -302,7 +302,7 @@ class CMAES(OptunaAgent):
     name: ClassVar[str] = "cma-es"
     summary: ClassVar[str] = "CMA-ES of Optuna over real numbers that stand for legal tokens."
     config_type = CMAESConfig
-    tries: ClassVar[int] = TRIES
+    tries: ClassVar[int] = 6
     generations: ClassVar[bool] = True
 
     def _sampler(self, seed: int, words: Vocabulary) -> BaseSampler:
