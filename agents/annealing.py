@@ -25,15 +25,15 @@ class AnnealingConfig(Config):
     """Hyperparameters of `Annealing`. The schedule counts evaluations, not shares of the budget."""
 
     temperature: float = 0.0
-    """Temperature at the start, in rewards; 0 takes `spread` deviations of the first rewards."""
+    """Temperature at the start, in rewards; 0 takes it from the spread of the first rewards."""
 
-    spread: float = 0.5
-    """Standard deviations of the first rewards that make the temperature at the start."""
+    spread: float = 0.1
+    """Interquartile ranges of the first rewards that make the temperature at the start."""
 
     start: int = 8
     """Random networks measured first; the walk begins at the best of them."""
 
-    half_life: float = 50.0
+    half_life: float = 30.0
     """Evaluations after which the temperature has halved."""
 
     plateau: int = 1
@@ -80,7 +80,7 @@ class Annealing(Agent):
             return sample_tokens(table, rng, config.sampler)
 
         first = census.measure(census.unseen(config.start, fresh))
-        hot = config.temperature or config.spread * float(np.std([one.fitness for one in first]))
+        hot = config.temperature or config.spread * interquartile([one.fitness for one in first])
         top = max(first, key=lambda one: one.fitness)
         walk = Walk(census, table, rng, top.tokens, top.fitness)
         while not ledger.spent:
@@ -158,6 +158,12 @@ def acceptance(gain: float, warm: float) -> float:
     if gain >= 0:
         return 1.0
     return math.exp(gain / warm) if warm > 0 else 0.0
+
+
+def interquartile(rewards: Sequence[float]) -> float:
+    """Distance between the quartiles: a spread that a few failed networks do not blow up."""
+    low, high = np.quantile(rewards, [0.25, 0.75])
+    return float(high - low)
 
 
 def temperature(hot: float, evaluations: int, half_life: float, plateau: int) -> float:

@@ -31,7 +31,7 @@ class GeneticConfig(Config):
     tournament=3 and repeats=true it is the one of the known figures on NAS-Bench-201.
     """
 
-    population: int = 24
+    population: int = 16
     """Networks alive after each replacement."""
 
     initial: str = "random"
@@ -61,10 +61,10 @@ class GeneticConfig(Config):
     tournament: int = 4
     """Networks drawn for a tournament, with replacement."""
 
-    crossover: float = 0.5
+    crossover: float = 0.2
     """Probability that a child has a second parent, joined at one point."""
 
-    mutation: float = 0.9
+    mutation: float = 1.0
     """Probability that a child is mutated."""
 
     distance: int = 1

@@ -101,7 +101,7 @@ class InitialSpace:
 
 
 def _translation(initial: object, problem: Problem) -> tuple[int, ...]:
-    """For every token of the initial space the same layer's token of the search space."""
+    """For every token of the initial space one that behaves the same in the search space."""
     search = problem.space
     if initial == search:
         return tuple(range(search.num_tokens + 1))
@@ -109,13 +109,13 @@ def _translation(initial: object, problem: Problem) -> tuple[int, ...]:
         raise OptionError(
             f"{search.name} is a table, whose choices no TOML file names: leave initial_space out"
         )
-    known = {search.spec(token): token for token in range(search.num_tokens, 0, -1)}
+    known = {spec.canonical(): i for i, spec in reversed([*enumerate(search.specs, 1)])}
     for spec in initial.specs:
-        if spec not in known:
+        if spec.canonical() not in known:
             raise OptionError(
                 f"the initial space {initial.name} has a layer that {search.name} lacks: {spec}"
             )
-    return (0, *(known[spec] for spec in initial.specs))
+    return (0, *(known[spec.canonical()] for spec in initial.specs))
 
 
 def first_population(
