@@ -302,7 +302,7 @@ class CMAES(OptunaAgent):
     name: ClassVar[str] = "cma-es"
     summary: ClassVar[str] = "CMA-ES of Optuna over real numbers that stand for legal tokens."
     config_type = CMAESConfig
-    tries: ClassVar[int] = 6
+    tries: ClassVar[int] = 3
     generations: ClassVar[bool] = True
 
     def _sampler(self, seed: int, words: Vocabulary) -> BaseSampler:
