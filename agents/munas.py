@@ -125,7 +125,8 @@ def scalarised(shares: Points, weights: Points) -> Points:
         shares: Costs as shares of their bounds, shape (N, objectives).
         weights: λ, shape (objectives,).
     """
-    return -(np.minimum(shares, CUT) / weights).max(axis=1)
+    scores: Points = -(np.minimum(shares, CUT) / weights).max(axis=1)
+    return scores
 
 
 def _worst(shares: Points) -> Points:

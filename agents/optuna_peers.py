@@ -15,6 +15,7 @@ So every proposal is a legal network, and equal parameters always mean the same 
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ import cmaes  # noqa: F401  Optuna would miss it only in the middle of a search
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, TPESampler
 from optuna.trial import BaseTrial, TrialState
 
@@ -64,6 +66,9 @@ class TPEConfig(OptunaConfig):
 
     candidates: int = 24
     """Candidates of which the estimator takes the best."""
+
+    joint: bool = True
+    """Estimates the density of whole networks, as in BOHB; otherwise each parameter by itself."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -270,9 +275,10 @@ class OptunaAgent(Agent):
 class TPE(OptunaAgent):
     """Tree-structured Parzen estimator (Bergstra et al. 2011) of Optuna.
 
-    Of each parameter the values of the better trials have density l, the others g; of some
-    candidates drawn from l the one of largest l(x) / g(x) is proposed, which maximises the expected
-    improvement (equation 5).
+    The better trials have density l, the others g; of some candidates drawn from l the one of
+    largest l(x) / g(x) is proposed, which maximises the expected improvement (equation 5). Each
+    parameter by itself, the same few networks are proposed again and again; jointly (Falkner et al.
+    2018), they vary with each other.
     """
 
     name: ClassVar[str] = "tpe"
@@ -282,10 +288,15 @@ class TPE(OptunaAgent):
     generations: ClassVar[bool] = False
 
     def _sampler(self, seed: int, words: Vocabulary) -> BaseSampler:
-        startup, candidates = self.config.startup, self.config.candidates
-        return TPESampler(
-            seed=seed, n_startup_trials=startup, n_ei_candidates=candidates, multivariate=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # about group
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=self.config.startup,
+                n_ei_candidates=self.config.candidates,
+                multivariate=self.config.joint,
+                group=self.config.joint and len(words.lengths) > 1,  # not all trials have all
+            )
 
     def _reader(self, words: Vocabulary, trial: BaseTrial) -> Reader:
         return Categories(words, trial)

@@ -137,7 +137,9 @@ def test_the_contract_of_their_options(
     check_agent(lambda: agent.with_options(**options))
 
 
-@pytest.mark.parametrize(("agent", "options"), [(TPE, {}), (CMAES, {"population": 6})])
+@pytest.mark.parametrize(
+    ("agent", "options"), [(TPE, {}), (TPE, {"joint": False}), (CMAES, {"population": 6})]
+)
 def test_they_search_the_seeds_space(
     problem: Problem, agent: type[TPE] | type[CMAES], options: dict[str, object]
 ) -> None:
