@@ -18,7 +18,8 @@ from table_worlds import small_table
 from tiny_worlds import formula
 
 from agents.base import OptionError
-from agents.optuna_peers import CMAES, TPE, Categories, Numbers, Vocabulary, silenced
+from agents.optuna_peers import CMAES, TPE, silenced
+from agents.trial_networks import Categories, Numbers, Vocabulary
 from emnas_gym.problem import Problem
 from emnas_gym.table_env import table_problem
 from emnas_gym.testing import check_agent
