@@ -10,14 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from agents.base import Agent, Config
+from agents.evolutionary.individuals import TRIES, Census, Individual, Tokens
+from agents.evolutionary.selection import tournament
 from emnas_gym.automaton import Automaton
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
 from emnas_gym.space import SAMPLERS, sample_tokens
 from emnas_gym.variation import crossover, mutate
-
-Tokens = tuple[int, ...]
-TRIES = 20  # children drawn before a repeat is accepted
 
 
 @dataclass(frozen=True)
@@ -48,21 +47,6 @@ class EvolutionConfig(Config):
         self.require(self.batch >= 1, "batch is 1 or more")
 
 
-@dataclass(frozen=True)
-class Individual:
-    """A network that was measured.
-
-    Attributes:
-        birth: Its number among all that were born.
-        tokens: Its layers.
-        fitness: Its reward.
-    """
-
-    birth: int
-    tokens: Tokens
-    fitness: float
-
-
 class Population:
     """The networks alive, oldest first.
 
@@ -80,13 +64,8 @@ class Population:
         return self.alive.popleft() if len(self.alive) > self.size else None
 
     def tournament(self, size: int, rng: np.random.Generator) -> Individual:
-        """The fittest of some drawn with replacement (Real et al. 2019, algorithm 1).
-
-        Of P networks of different fitness the r-th fittest wins among S drawn ones with
-        probability ((P − r + 1)^S − (P − r)^S) / P^S.
-        """
-        drawn = rng.integers(len(self.alive), size=size)
-        return max((self.alive[int(i)] for i in drawn), key=lambda one: one.fitness)
+        """The fittest of some drawn with replacement; see `agents.evolutionary.selection`."""
+        return tournament(self.alive, size, rng)
 
 
 class RegularisedEvolution(Agent):
@@ -102,20 +81,17 @@ class RegularisedEvolution(Agent):
 
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         config, rng, table = self.config, self._generator(seed), problem.automaton
-        population, seen = Population(config.population), set[Tokens]()
+        population, census = Population(config.population), Census(problem, ledger)
 
         def measure(born: Sequence[Tokens]) -> None:
-            birth = ledger.count
-            results = ledger.evaluate([problem.space.architecture(tokens) for tokens in born])
-            for i, (tokens, result) in enumerate(zip(born, results, strict=True)):
-                seen.add(problem.space.canonical_tokens(tokens))
-                population.add(Individual(birth + i, tokens, ledger.reward(result)))
+            for individual in census.measure(born):
+                population.add(individual)
 
         def child() -> Tokens:
             for _ in range(TRIES):
                 tokens = self._parent(population, table, rng)
                 tokens = mutate(table, tokens, rng)
-                if problem.space.canonical_tokens(tokens) not in seen:
+                if census.fitness(tokens) is None:
                     break
             return tokens
 

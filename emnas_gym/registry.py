@@ -45,6 +45,13 @@ TABLES: dict[str, dict[str, str]] = {
         "random": "agents.random_search:RandomSearch",
         "evolution": "agents.evolution:RegularisedEvolution",
         "q-learning": "agents.q_learning:QLearning",
+        "genetic": "agents.genetic:Genetic",
+        "nsga2": "agents.nsga2:NSGA2",
+        "munas": "agents.munas:MuNAS",
+        "local-search": "agents.local_search:LocalSearch",
+        "annealing": "agents.annealing:Annealing",
+        "tpe": "agents.optuna_peers:TPE",
+        "cma-es": "agents.optuna_peers:CMAES",
         "reinforce": "agents.reinforce:Reinforce",
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
@@ -83,6 +90,7 @@ EXTRAS = {  # what a missing module is installed with
     "ray": "ray",
     "rliable": "report",
     "optuna": "optuna",
+    "cmaes": "optuna",
 }
 
 

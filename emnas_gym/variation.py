@@ -14,7 +14,7 @@ from emnas_gym.automaton import Automaton
 from emnas_gym.errors import UnknownName
 from emnas_gym.token_space import TokenSpace, edit_distance
 
-__all__ = ["EDITS", "crossover", "edit_distance", "mutate", "neighbours"]
+__all__ = ["EDITS", "crossover", "edit_distance", "edits_of", "mutate", "neighbours"]
 
 EDITS = ("replace", "insert", "delete")
 TRIES = 200  # candidates drawn before an edit is given up
@@ -48,6 +48,11 @@ def mutate(
     for steps in range(1, distance + 1):
         child = _edit(table, child, rng, edits, origin, steps)
     return child
+
+
+def edits_of(table: Automaton) -> tuple[str, ...]:
+    """The edits that can give a legal network: replacements alone where lengths are fixed."""
+    return EDITS if table.min_layers < table.max_layers else ("replace",)
 
 
 def _check_edits(edits: Sequence[str]) -> None:
@@ -126,9 +131,20 @@ def crossover(
 
 
 def neighbours(
-    table: Automaton, tokens: Sequence[int], edits: Sequence[str] = ("replace",)
+    table: Automaton,
+    tokens: Sequence[int],
+    edits: Sequence[str] = ("replace",),
+    rng: np.random.Generator | None = None,
 ) -> Iterator[Tokens]:
     """Yields every distinct legal network one edit away, canonical tokens only.
+
+    Legality is looked up when a network is asked for, so that the first few of thousands are cheap.
+
+    Args:
+        table: Decides what is legal.
+        tokens: The network in the middle, the end token included.
+        edits: Edits to choose from; fixed-length genomes use ``("replace",)``.
+        rng: Shuffles the neighbours; by edit, position and token if None.
 
     Raises:
         UnknownName: If there is no such edit.
@@ -137,13 +153,23 @@ def neighbours(
     grammar = table.grammar
     body, end = _split(grammar, tokens)
     parent = body + end
-    ids = [t for t in range(1, grammar.num_tokens + 1) if grammar.canonical_token[t] == t]
     seen = {grammar.canonical_tokens(parent)}
-    for kind in edits:
-        for position in range(len(body) + (kind == "insert")):
-            for token in ids if kind != "delete" else [0]:
-                rest = parent[position + (kind != "insert") :]
-                child = tuple(parent[:position] + ([token] if token else []) + rest)
-                if table.fits(child) and (key := grammar.canonical_tokens(child)) not in seen:
-                    seen.add(key)
-                    yield child
+    changes = _changes(grammar, len(body), edits)
+    order = range(len(changes)) if rng is None else rng.permutation(len(changes)).tolist()
+    for kind, position, token in (changes[i] for i in order):
+        rest = parent[position + (kind != "insert") :]
+        child = tuple(parent[:position] + ([token] if token else []) + rest)
+        if table.fits(child) and (key := grammar.canonical_tokens(child)) not in seen:
+            seen.add(key)
+            yield child
+
+
+def _changes(grammar: TokenSpace, length: int, edits: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Kind, position and token (0 in a deletion) of every edit of so many layers."""
+    ids = [t for t in range(1, grammar.num_tokens + 1) if grammar.canonical_token[t] == t]
+    return [
+        (kind, position, token)
+        for kind in edits
+        for position in range(length + (kind == "insert"))
+        for token in (ids if kind != "delete" else [0])
+    ]

@@ -55,6 +55,13 @@ RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
     "random": {},
     "evolution": {"population": 8, "tournament": 3},
+    "genetic": {"population": 8},
+    "nsga2": {"population": 8},
+    "munas": {"population": 8, "tournament": 3},
+    "local-search": {},
+    "annealing": {"start": 4},
+    "tpe": {"startup": 5},
+    "cma-es": {},
     "reinforce": {"batch": 8, "hidden": 16, "width": 8},
     "ppo": RL | {"minibatch": 16, "epochs": 2},
     "a2c": RL,

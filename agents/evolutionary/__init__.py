@@ -1,0 +1,1 @@
+"""The parts of evolutionary search: first populations, selection, variation, replacement."""
