@@ -48,6 +48,11 @@ TABLES: dict[str, dict[str, str]] = {
         "ppo": "agents.sb3:PPOAgent",
         "a2c": "agents.sb3:A2CAgent",
         "maskable-ppo": "agents.sb3:MaskablePPOAgent",
+        "bananas": "agents.guided.bananas:Bananas",
+        "pnas": "agents.guided.pnas:Pnas",
+        "train-sort": "agents.guided.train_sort:TrainSort",
+        "gp": "agents.guided.gaussian_search:GaussianSearch",
+        "cartographer": "agents.guided.cartographer:Cartographer",
     },
 }
 FITTED = "emnas_gym.fitted:FittedEvaluator"
