@@ -52,9 +52,9 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "ppo": RL | {"minibatch": 16, "epochs": 2},
     "a2c": RL,
     "maskable-ppo": RL | {"minibatch": 16, "epochs": 2},
-    "bananas": {"estimator": "trees", "initial": 5, "batch": 2, "pool": 10},
-    "pnas": {"estimator": "trees", "beam": 3, "expansions": 12},
-    "train-sort": {"estimator": "trees", "train": 5, "sort": 20, "batch": 2},
+    "bananas": {"estimator": "elastic_net", "initial": 5, "batch": 2, "pool": 10},
+    "pnas": {"estimator": "gaussian_process", "beam": 3, "expansions": 12},
+    "train-sort": {"estimator": "elastic_net", "train": 5, "sort": 20, "batch": 2},
     "gp": {"initial": 4, "pool": 12},
     "cartographer": {"initial": 3},
 }

@@ -62,6 +62,9 @@ class Bananas(EstimatorAgent):
         self._measure(self._drawn(config.initial))
         while not ledger.spent:
             candidates = self.pool.around(self._best(config.parents), config.pool, config.mutated)
+            if len(candidates) <= config.batch:  # nothing to choose from
+                self._measure(candidates or self._drawn(config.batch))
+                continue
             model = self._fit()
             mean, deviation = self._predicted(model, candidates)
             drawn = independent_thompson(mean, deviation, self.rng)

@@ -19,7 +19,6 @@ from agents.guided.kernel_process import KernelProcess, believers
 from agents.guided.pool import Tokens
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
-from emnas_gym.space import sample_tokens
 
 Array = NDArray[np.float64]
 GROWTH = 1.1  # the kernel is learnt again when there are so many times more rows
@@ -114,9 +113,13 @@ class Cartographer(GuidedAgent):
         config = self.config
         grown = 0 if self.pool.unseen is not None else len(self.networks) // config.patience
         count = max(config.batch, grown)
+        if self.pool.unseen == {}:
+            return self._drawn(max(count, LEARNT))
         scores = normal_scores(self.rewards)
         self._map(scores)
         candidates = self._candidates(float(scores.max()))
+        if not candidates:  # the space is large, yet nothing new was found
+            return self._drawn(count)
         assert self._process is not None
         chosen = believers(self._process, self._describe(candidates), float(scores.max()), count)
         return [candidates[i] for i in chosen]
@@ -144,7 +147,7 @@ class Cartographer(GuidedAgent):
         assert self._process is not None
         if pool.unseen is not None:
             size = max(ROOM // min(len(self.networks), config.window), 1000)
-            return pool.some(size) or [sample_tokens(pool.table, self.rng)]
+            return pool.some(size)
         parents = [self.networks[i] for i in top(np.array(self.rewards), config.parents)]
         alone = round(config.random * config.pool)
         found = dict.fromkeys(pool.random(alone))
@@ -154,7 +157,7 @@ class Cartographer(GuidedAgent):
             found |= dict.fromkeys(born)
             every = list(dict.fromkeys([*kept, *found]))
             if not every:
-                return [sample_tokens(pool.table, self.rng)]
+                break
             worth = expected_improvement(*self._process.predict(self._describe(every)), best)
             kept = [every[i] for i in top(worth, max(config.parents, 50))]
             parents = kept[: config.parents]

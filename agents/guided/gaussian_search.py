@@ -76,6 +76,10 @@ class GaussianSearch(GuidedAgent):
         self._measure(self._drawn(config.initial))
         process = KernelProcess(describe.groups)
         while not ledger.spent:
+            candidates = self.pool.around(self._best(config.parents), config.pool, config.mutated)
+            if len(candidates) <= config.batch:  # nothing to choose from
+                self._measure(candidates or self._drawn(config.batch))
+                continue
             rows = window(np.array(self.rewards), config.window)
             rewards = standardised(np.array(self.rewards)[rows])
             x = describe([self.networks[i] for i in rows])
@@ -84,7 +88,6 @@ class GaussianSearch(GuidedAgent):
                 process.learn(x[-LEARNT:], rewards[-LEARNT:])
                 learnt = len(self.networks)
             process.condition(x, rewards)
-            candidates = self.pool.around(self._best(config.parents), config.pool, config.mutated)
             best = float(rewards.max())
             liar = best if config.rule == "liar" else None
             picks = believers(process, describe(candidates), best, config.batch, liar)

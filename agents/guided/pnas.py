@@ -57,7 +57,7 @@ class Pnas(EstimatorAgent):
             for stage in self._stages():
                 beam = self._stage(stage, beam)
             if len(self.networks) == known:  # hardly anything new is left
-                self._measure(self._drawn(1))
+                self._measure(self._drawn(self.config.beam))
 
     def _stages(self) -> Sequence[int]:
         """Lengths of networks; in tables the number of positions that are chosen."""

@@ -97,16 +97,14 @@ class Pool:
         return parent
 
     def around(self, parents: Sequence[Tokens], size: int, share: float) -> list[Tokens]:
-        """A pool: a share of children of parents, the rest at random; all of a small space.
+        """Fresh networks: a share of children of parents, the rest at random; all of a small space.
 
-        Where nothing fresh is found, one network at random, seen or not, so that a search goes on.
+        Fewer where hardly any are left, none where nothing new is found.
         """
         if self.unseen is not None and len(self.unseen) <= size:
-            found = list(self.unseen.values())
-        else:
-            near = self.children(parents, round(share * size)) if parents else []
-            found = self.fresh([*near, *self.random(size - len(near))], size)
-        return found or [sample_tokens(self.table, self.rng)]
+            return list(self.unseen.values())
+        near = self.children(parents, round(share * size)) if parents else []
+        return self.fresh([*near, *self.random(size - len(near))], size)
 
 
 @lru_cache(maxsize=4)

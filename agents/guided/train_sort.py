@@ -50,7 +50,10 @@ class TrainSort(EstimatorAgent):
         self._measure(self._drawn(config.train))
         model = self._fit()
         while not ledger.spent:
-            drawn = self.pool.random(config.sort) or self._drawn(1)
+            drawn = self.pool.random(config.sort)
+            if not drawn:
+                self._measure(self._drawn(config.batch))
+                continue
             mean, _ = self._predicted(model, drawn)
             ranked = [drawn[i] for i in top(mean, len(drawn))]
             for first in range(0, len(ranked), config.batch):
