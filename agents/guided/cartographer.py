@@ -24,7 +24,9 @@ Array = NDArray[np.float64]
 GROWTH = 1.1  # the kernel is learnt again when there are so many times more rows
 LARGER = 3  # times as many first networks where a space is too large to be listed
 LEARNT = 150  # rows by which it is learnt at most
-ROOM = 150_000  # candidates of a listed space × rows remembered
+ROOM = 60_000  # candidates of a listed space × rows remembered
+PROMISING = 500  # of a listed space, candidates that are looked at again in the next round
+FEW = 50  # rows up to which the kernel is learnt again each time
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Cartographer(GuidedAgent):
         self._describe = Description(problem)
         self._process: KernelProcess | None = None
         self._learnt = 0
+        self._promising: list[Tokens] = []
         large = self.pool.unseen is None
         first = self._drawn(config.initial * (LARGER if large else 1))
         self._measure(first)
@@ -136,7 +139,7 @@ class Cartographer(GuidedAgent):
         x = self._describe([self.networks[i] for i in rows])
         if self._process is None:
             self._process = KernelProcess(self._describe.groups)
-        if count >= GROWTH * self._learnt:
+        if count <= FEW or count >= GROWTH * self._learnt:
             some = self.rng.permutation(len(rows))[:LEARNT]
             self._process.learn(x[some], scores[rows][some])
             self._learnt = count
@@ -146,8 +149,7 @@ class Cartographer(GuidedAgent):
         config, pool = self.config, self.pool
         assert self._process is not None
         if pool.unseen is not None:
-            size = max(ROOM // min(len(self.networks), config.window), 1000)
-            return pool.some(size)
+            return self._listed(best)
         parents = [self.networks[i] for i in top(np.array(self.rewards), config.parents)]
         alone = round(config.random * config.pool)
         found = dict.fromkeys(pool.random(alone))
@@ -163,3 +165,13 @@ class Cartographer(GuidedAgent):
             parents = kept[: config.parents]
             found = {}
         return kept
+
+    def _listed(self, best: float) -> list[Tokens]:
+        """Of a listed space as many as there is time for, and those that promised most before."""
+        assert self._process is not None
+        size = max(ROOM // min(len(self.networks), self.config.window), 1000)
+        old = self.pool.fresh(self._promising, PROMISING)
+        every = list(dict.fromkeys([*old, *self.pool.some(size)]))
+        worth = expected_improvement(*self._process.predict(self._describe(every)), best)
+        self._promising = [every[i] for i in top(worth, PROMISING)]
+        return self._promising
