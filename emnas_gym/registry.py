@@ -70,6 +70,11 @@ TABLES: dict[str, dict[str, str]] = {
         "factorised-reinforce": "agents.factorised_reinforce:FactorisedReinforce",
         "network-policy": "agents.network_policy:NetworkPolicy",
         "position-reinforce": "agents.position_reinforce:PositionReinforce",
+        "bananas": "agents.guided.bananas:Bananas",
+        "pnas": "agents.guided.pnas:Pnas",
+        "train-sort": "agents.guided.train_sort:TrainSort",
+        "gp": "agents.guided.gaussian_search:GaussianSearch",
+        "cartographer": "agents.guided.cartographer:Cartographer",
     },
 }
 FITTED = "emnas_gym.fitted:FittedEvaluator"

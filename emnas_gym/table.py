@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.tasks import Task
+from emnas_gym.wiring import Wiring
 
 Values = NDArray[np.float64]
 Choices = NDArray[np.int64]
@@ -48,6 +49,7 @@ class Table:
         incomplete: Whether architectures of the product may be missing.
         source: Where the figures come from.
         licence: Under which they stand.
+        wiring: The graph behind the positions; None if nothing is known of it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Table:
     incomplete: bool = False
     source: str = ""
     licence: str = ""
+    wiring: Wiring | None = None
 
     def __len__(self) -> int:
         """Number of architectures."""
@@ -94,6 +97,7 @@ class Table:
         """Twelve hexadecimal digits that change with any name or value."""
         digest = hashlib.sha256()
         names = [self.name, self.task, list(self.operations.items()), self.incomplete]
+        names += [] if self.wiring is None else [self.wiring]
         digest.update(repr(names).encode())
         for name, values in columns_of(self).items():
             digest.update(f"{name} {values.shape}".encode())

@@ -24,11 +24,12 @@ from emnas_gym.errors import TableFileError, nearest
 from emnas_gym.measurement import FIELDS
 from emnas_gym.table import Choices, Metric, Table, Values
 from emnas_gym.tasks import Task
+from emnas_gym.wiring import Wiring
 
 Column = NDArray[Any]  # (N,): numbers, or texts
 COSTS = tuple(name for name in FIELDS if name != "accuracy")
 KINDS = ("op", "valid", "test", "seconds", "cost", "class")
-HEADER = ("format", "name", "task", "operations", "incomplete", "source", "licence")
+HEADER = ("format", "name", "task", "operations", "incomplete", "source", "licence", "graph")
 FORMAT = 1
 MAX_ROWS, MAX_CELLS = 1 << 20, 1 << 26
 MAX_POSITIONS, MAX_OPERATIONS, MAX_TEXT = 64, 256, 200
@@ -86,6 +87,7 @@ class TableReader:
             incomplete=bool(self.header.get("incomplete", False)),
             source=self._text("source", ""),
             licence=self._text("licence", ""),
+            wiring=self._wiring(operations),
         )
         self._check_rows(table)
         return table
@@ -123,6 +125,29 @@ class TableReader:
         if not all(type(n) is int and 0 < n < 1 << 20 for n in [*sides, classes]):
             raise self.fail("header: input_shape is [height, width, channels], classes a number")
         return Task(name, (sides[0], sides[1], sides[2]), classes, has_images=False)
+
+    def _wiring(self, operations: Mapping[str, tuple[str, ...]]) -> Wiring | None:
+        """The graph, where the header tells it: an edge of every position, and what is no edge."""
+        graph = self.header.get("graph")
+        if graph is None:
+            return None
+        if not isinstance(graph, dict) or set(graph) != {"edges", "dead"}:
+            raise self.fail(
+                'header: graph is {"edges": {position: [source, target]}, "dead": name}'
+            )
+        edges, dead = graph["edges"], graph["dead"]
+        if not isinstance(edges, dict) or set(edges) != set(operations):
+            raise self.fail("header: graph: edges has every position and no other")
+        for position, edge in edges.items():
+            if not isinstance(edge, list) or [type(node) for node in edge] != [int, int]:
+                raise self.fail(f"header: graph: the edge of {position} is [source, target]")
+        known = list(dict.fromkeys(name for names in operations.values() for name in names))
+        if dead not in known:
+            raise self.fail(f"header: graph: no operation {dead!r}{nearest(str(dead), known)}")
+        try:
+            return Wiring(tuple((edges[p][0], edges[p][1]) for p in operations), dead)
+        except TableFileError as error:
+            raise self.fail(f"header: {error}") from error
 
     def _split(self, name: str) -> tuple[str, str]:
         """Kind and rest of a column's name, checked."""
@@ -259,7 +284,9 @@ def _first_missing(table: Table) -> str:
 def header_of(table: Table) -> dict[str, Any]:
     """What a file of the table says about itself, as plain data."""
     task = table.task
-    return {
+    wiring = table.wiring
+    graph = {} if wiring is None else {"graph": wiring.to_json(table.positions)}
+    return graph | {
         "format": FORMAT,
         "name": table.name,
         "task": {

@@ -9,6 +9,7 @@ import numpy as np
 from emnas_gym.errors import UnknownName
 from emnas_gym.table import Metric, Table
 from emnas_gym.tasks import Task
+from emnas_gym.wiring import Wiring
 from predictors.cells.tables import (
     MEASURED,
     Array,
@@ -17,7 +18,7 @@ from predictors.cells.tables import (
     read_device,
     read_numbers,
 )
-from predictors.cells.topology import EDGES, OPERATIONS
+from predictors.cells.topology import EDGES, NONE, OPERATIONS
 
 DATASETS = {"cifar10": ("c10", 10), "cifar100": ("c100", 100)}
 EPOCHS = (200, 12)  # the first is the default metric
@@ -71,6 +72,7 @@ def nb201_table(dataset: str = "cifar10", devices: Sequence[str] = MEASURED) -> 
         labels=cells.classes,
         source=SOURCE,
         licence="MIT",
+        wiring=Wiring(EDGES, OPERATIONS[NONE]),
     )
 
 

@@ -81,6 +81,11 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "network-policy": {"first": 4, "batch": 2},
     "position-reinforce": {"tries": 20},
     "q-learning": {"replays": 2, "horizon": 60},
+    "bananas": {"estimator": "elastic_net", "initial": 5, "batch": 2, "pool": 10},
+    "pnas": {"estimator": "gaussian_process", "beam": 3, "expansions": 12},
+    "train-sort": {"estimator": "elastic_net", "train": 5, "sort": 20, "batch": 2},
+    "gp": {"initial": 4, "pool": 12},
+    "cartographer": {"initial": 3},
 }
 
 

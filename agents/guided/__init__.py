@@ -1,0 +1,1 @@
+"""Agents that ask a model of what was measured where to measure next."""
