@@ -181,7 +181,7 @@ class Pool:
 
     Args:
         problem: Its space.
-        features: Of the networks, and which of them compute the same.
+        features: Of the networks.
         config: How many.
         rng: Source of randomness.
     """
@@ -235,7 +235,7 @@ class Pool:
         """The first ones that compute something new; if they run out, the first ones of all."""
         new = []
         for network in ordered:
-            key = self.features.key(network)
+            key = self.table.grammar.canonical_tokens(network)
             if key not in self.chosen:
                 self.chosen.add(key)
                 new.append(network)

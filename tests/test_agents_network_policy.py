@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import tiny_worlds
@@ -86,7 +84,7 @@ def test_drawing_without_replacement_follows_the_policy() -> None:
 # --------------------------------------------------------------------------------- the features
 
 
-def test_paths_and_cuts_of_a_cell_are_found_from_its_table() -> None:
+def test_features_of_a_cell_are_its_live_edges_and_paths() -> None:
     needs("nb201/nb201_accuracy.npz")
     from predictors.cells.topology import PATHS, active
     from predictors.table_convert import nb201_table
@@ -108,19 +106,11 @@ def test_paths_and_cuts_of_a_cell_are_found_from_its_table() -> None:
 def test_a_table_without_a_graph_is_a_list_of_positions() -> None:
     problem, _ = table_problem(small_table())
     features = NetworkFeatures(problem.automaton)
-    assert features.paths == []
+    assert features.paths == ()
+    assert not features.cutting.any()
     network = next(iter(problem.space.enumerate(problem.task))).tokens
     (row,) = features.of([network])
     assert np.flatnonzero(row).tolist() == [token - 1 for token in network]
-
-
-@pytest.mark.parametrize("loop", [False, True])
-def test_a_graph_that_has_a_loop_or_two_ends_is_a_list_of_positions(loop: bool) -> None:
-    names = ("a→b", "b→a", "b→c") if loop else ("a→b", "a→c", "d→c")
-    table = small_table()
-    operations = dict(zip(names, table.operations.values(), strict=True))
-    problem, _ = table_problem(replace(table, operations=operations))
-    assert NetworkFeatures(problem.automaton).paths == []
 
 
 def test_features_of_chains_tell_all_networks_apart() -> None:
