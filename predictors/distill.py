@@ -56,7 +56,7 @@ class Lessons:
     walks: int = 20_000
     generations: int = 12
     children: int = 2500
-    astray: int = 1250
+    astray: int = 2500
     seed: int = 0
 
 
