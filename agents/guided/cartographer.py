@@ -22,7 +22,7 @@ from emnas_gym.problem import Problem
 
 Array = NDArray[np.float64]
 GROWTH = 1.1  # the kernel is learnt again when there are so many times more rows
-LARGER = 3  # times as many first networks where a space is too large to be listed
+LARGER = 5  # times as many first networks where a space is too large to be listed
 LEARNT = 150  # rows by which it is learnt at most
 ROOM = 60_000  # candidates of a listed space × rows remembered
 PROMISING = 500  # of a listed space, candidates that are looked at again in the next round
@@ -33,7 +33,7 @@ FEW = 50  # rows up to which the kernel is learnt again each time
 class CartographerConfig(Config):
     """Hyperparameters of `Cartographer`."""
 
-    initial: int = 6
+    initial: int = 4
     """Networks drawn at random before the first map; `LARGER` times as many in large spaces."""
 
     pool: int = 100

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from agents.guided.acquisition import expected_improvement
 
 Array = NDArray[np.float64]
-NOISE = np.exp(-4.0)  # median of the prior of the noise's variance; rewards have variance 1
+NOISE = np.exp(-2.0)  # median of the prior of the noise's variance; rewards have variance 1
 WIDTHS = (1.0, 1.0, 1.5)  # prior deviations of the logarithms of a, of each w and of s
 REACH = 5.0  # logarithms stay so near the middle of their prior
 JITTER = 1e-6
