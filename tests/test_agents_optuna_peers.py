@@ -124,6 +124,7 @@ def test_scores_and_lines_by_hand() -> None:
         assert line.token(1, ids) == ids[expected]
 
 
+@pytest.mark.slow  # the contract of all agents looks for it as well, with fewer seeds
 @pytest.mark.parametrize("agent", [TPE, CMAES])
 def test_finds_the_optimum(agent: type[TPE] | type[CMAES]) -> None:
     check_finds_optimum(agent)
