@@ -44,7 +44,7 @@ def test_an_unknown_part_is_named_with_the_known_ones() -> None:
         measure("exprot", 1, print)
 
 
-@pytest.mark.slow  # measures a dozen networks on three devices
+@pytest.mark.slow  # measures eight networks on several devices
 def test_proxies_of_latency_agree_somewhat() -> None:  # F13
     needs_program("qemu-system-arm")
     pytest.importorskip("serial", reason="needs the package pyserial")
