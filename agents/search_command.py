@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.base import Agent, OptionError
+from agents.best_bar import BestBar
 from agents.options import parse_limits, parse_options
 from agents.runs import Plan, make_agent, open_ledger
 from agents.tuned_file import read_tuned
 from emnas_gym.door import print_json
 from emnas_gym.errors import EvaluationError
-from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 
 console = Console()
@@ -77,8 +76,9 @@ def search(
     agent, options = _configured(agent, config, parse_options(option or []))
     made = make_agent(agent, out / "tensorboard" if tensorboard else None, **options)
     start = time.perf_counter()
-    bar = _Bar(agent, evaluations, quiet=as_json)
-    ledger = open_ledger(plan, made, evaluations, seed, out / "history.sqlite", bar)
+    bar = BestBar(agent, evaluations, remarks, quiet=as_json)
+    path = out / "history.sqlite"
+    ledger = open_ledger(plan, made, evaluations, seed, path, lambda row: bar(row.reward))
     try:
         with bar.progress:
             made.search(ledger.problem, ledger, seed)
@@ -107,26 +107,6 @@ def _configured(
     if agent not in (None, tuned.agent):
         raise OptionError(f"--config {config} is of agent {tuned.agent}, --agent says {agent}")
     return tuned.agent, dict(tuned.options) | options
-
-
-class _Bar:
-    """A progress bar with the best reward so far, moved on by each evaluation."""
-
-    def __init__(self, title: str, evaluations: int, quiet: bool) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self.progress = Progress(*columns, console=remarks, disable=quiet)
-        self._title, self._best = title, float("-inf")
-        self._task = self.progress.add_task(title, total=evaluations)
-
-    def __call__(self, row: Row) -> None:
-        self._best = max(self._best, row.reward)
-        title = f"{self._title}, best reward {self._best:.4f}"
-        self.progress.update(self._task, advance=1, description=title)
 
 
 def _summarise(ledger: Ledger, agent: Agent, seed: int, out: Path) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agents.best_bar import BestBar
 from agents.runs import Plan
 from agents.search_command import Json, console, remarks
 from agents.tuned_file import Tuned
-from agents.tuning import JUDGED, Study, Trial, best_rewards, chance_of, tune
+from agents.tuning import JUDGED, Study, best_rewards, chance_of, tune
 from agents.tuning_ranges import ranges_of
 from emnas_gym.door import print_json
 
@@ -42,10 +42,12 @@ def tune_command(
     plan = Plan(env=env, evaluator=evaluator, table=table)
     study = Study(agent, plan, trials, seeds, evaluations, ranges_of(agent), sampler)
     problem, made, _ = plan.parts()
-    bar = _Bar(f"tuning {agent}", trials, quiet=as_json)
+    bar = BestBar(f"tuning {agent}", trials, remarks, quiet=as_json)
     try:
         with bar.progress:
-            tried = tune(study, Path(f"{out}.trials.jsonl"), bar, (problem, made))
+            tried = tune(
+                study, Path(f"{out}.trials.jsonl"), lambda t: bar(t.value), (problem, made)
+            )
             best = max(tried, key=lambda trial: trial.value)
             tuned = best_rewards(study, best.options, JUDGED, (problem, made))
             default = best_rewards(study, {}, JUDGED, (problem, made))
@@ -76,23 +78,3 @@ def tune_command(
 
 def _standard_error(differences: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     return round(float(differences.std(ddof=1) / len(differences) ** 0.5), 6)
-
-
-class _Bar:
-    """A progress bar with the best value so far, moved on by each trial."""
-
-    def __init__(self, title: str, trials: int, quiet: bool) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self.progress = Progress(*columns, console=remarks, disable=quiet)
-        self._title, self._best = title, float("-inf")
-        self._task = self.progress.add_task(title, total=trials)
-
-    def __call__(self, trial: Trial) -> None:
-        self._best = max(self._best, trial.value)
-        title = f"{self._title}, best {self._best:.4f}"
-        self.progress.update(self._task, advance=1, description=title)
