@@ -243,7 +243,8 @@ class MaskTable:
         asked += self._first.take(groups, axis=1)
         ranks: Ints = self._sizes.take(groups, axis=1)
         short = (rest < self._largest.take(groups, axis=1)).reshape(-1).nonzero()[0]
-        found = self._ranked.searchsorted(asked.reshape(-1)[short], side="right")
+        sought = asked.reshape(-1)[short].astype(self._ranked.dtype)
+        found = self._ranked.searchsorted(sought, side="right")
         found -= self._starts.take(groups, axis=1).reshape(-1)[short]
         ranks.reshape(-1)[short] = found
         return ranks
@@ -332,6 +333,8 @@ class MaskTable:
         )
         ranked = [start + np.array(demands, dtype=np.int64) for start, demands in places]
         self._ranked = np.concatenate(ranked) if ranked else first
+        if span * (self._sizes.size + 1) < np.iinfo(np.int32).max:
+            self._ranked = self._ranked.astype(np.int32)  # half as much to keep in the cache
 
 
 @lru_cache(maxsize=32)

@@ -21,7 +21,7 @@ from emnas_gym.models.base import Array, check_shape
 from emnas_gym.models.ensemble import LinkedModel, checked, off_link, unlink
 
 CHUNK = 512  # networks at a time whose layers are described anew
-CACHED = 96  # networks at a time, so that what is looked up stays in the cache
+AT_ONCE = 1024  # networks whose sums are made together
 GRID = 2.0**16  # matrices hold multiples of 1 / GRID
 LIMIT = 64.0  # largest value that a matrix is multiplied with
 LARGEST = 32.0  # largest weight
@@ -271,10 +271,10 @@ def _summed(gates: Gates, rows: Rows) -> Single:
 
     It lies within ± `LIMIT` but for rounding, as all that is added is a mean of such values.
     """
-    if len(rows) <= CACHED:
+    if len(rows) <= AT_ONCE:
         return _by_pairs(gates, rows.T)
-    parts = range(0, len(rows), CACHED)
-    return np.concatenate([_by_pairs(gates, rows[i : i + CACHED].T) for i in parts])
+    parts = range(0, len(rows), AT_ONCE)
+    return np.concatenate([_by_pairs(gates, rows[i : i + AT_ONCE].T) for i in parts])
 
 
 def _by_pairs(gates: Gates, places: Rows) -> Single:
