@@ -16,6 +16,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agents.options import parse_limits, parse_options
+from benchmarks.checkpoints.protocol import (
+    FOLDER,
+    Protocol,
+    find_protocol,
+    load_protocol,
+    protocol_names,
+)
+from benchmarks.checkpoints.run import Wish, run_protocol
+from benchmarks.checkpoints.summary import figures
+from benchmarks.checkpoints.tables import show
 from benchmarks.cli_measures import register
 from benchmarks.replay.files import read_claims
 from benchmarks.replay.validate import Demand, Verdict
@@ -29,7 +39,7 @@ from benchmarks.suites.execution import Execution, ProcessPool
 from benchmarks.suites.run import Part, run_suite
 from benchmarks.suites.suite import load_suite, suite_names
 from emnas_gym.door import FAILED, print_json, run_door
-from emnas_gym.errors import BackendMissing
+from emnas_gym.errors import BackendMissing, EmNASError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -128,13 +138,33 @@ def run(
         bool,
         typer.Option(help="Let agents write TensorBoard logs: tensorboard --logdir OUT/SUITE."),
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Of a protocol (nb201): compute what committed results have too.")
+    ] = False,
+    publish: Annotated[
+        Path | None,
+        typer.Option(help="Of a protocol: also write its page, picture and figures here."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Runs a suite: agents × environments × seeds, winners verified, tested against random search.
 
-    Interrupt or kill it as you like: the same command goes on from what is stored.
+    A protocol such as nb201 makes hundreds of short runs of each agent on tables, and computes only
+    what the committed results lack. Interrupt or kill either as you like: the same command goes on
+    from what is stored.
     """
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    if (file := find_protocol(suite)) is not None:
+        if ray is not None or tensorboard or evaluations is not None:
+            raise EmNASError(
+                f"{suite} is a protocol of many short runs: --ray, --tensorboard and --evaluations "
+                "are for suites; see `python -m benchmarks suites`"
+            )
+        wish = Wish(_labels(agents), _labels(envs), fresh, workers, publish)
+        _run_protocol(load_protocol(file, seeds), out, wish, command, as_json)
+        return
+    if fresh or publish is not None:
+        raise EmNASError(f"{suite} is a suite: --fresh and --publish are for protocols like nb201")
     part = Part(_labels(agents), _labels(envs))
     loaded = load_suite(suite, seeds, evaluations)
     with _execution(ray, workers) as execution:
@@ -144,6 +174,15 @@ def run(
         return
     show_suite(result, Console())
     console.print(f"report: {report_folder(out / loaded.name)}")
+
+
+def _run_protocol(protocol: Protocol, out: Path, wish: Wish, command: str, as_json: bool) -> None:
+    summary = run_protocol(protocol, out, wish, console, command)
+    if as_json:
+        print_json(figures(summary))
+        return
+    show(summary, Console())
+    console.print(f"result: {out / protocol.name / 'result.json'}")
 
 
 @contextmanager
@@ -173,12 +212,23 @@ def suites(
 ) -> None:
     """Lists the suites of the project: what each asks, and how many runs it takes."""
     known = [load_suite(name) for name in suite_names()]
+    protocols = [load_protocol(FOLDER / f"{name}.toml") for name in protocol_names()]
     if as_json:
-        print_json({"suites": [suite.to_json() for suite in known]})
+        print_json(
+            {
+                "suites": [suite.to_json() for suite in known],
+                "protocols": [protocol.to_json() for protocol in protocols],
+            }
+        )
         return
     for suite in known:
         Console().print(
             f"[bold]{suite.name}[/bold]: {suite.title} ({len(list(suite.runs()))} runs)"
+        )
+    for protocol in protocols:
+        Console().print(
+            f"[bold]{protocol.name}[/bold]: {protocol.title} ({len(protocol.agents)} agents in "
+            f"{len(protocol.worlds)} worlds, {protocol.least_runs} runs or more of each)"
         )
 
 

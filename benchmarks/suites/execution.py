@@ -87,7 +87,7 @@ class ProcessPool:
         """
         if not jobs:
             return
-        pool = make_pool(min(self.workers, len(jobs)), _use_one_thread, ())
+        pool = make_pool(min(self.workers, len(jobs)), use_one_thread, ())
         with ended_on_error(pool):  # runs resume by replay; waiting for them would take minutes
             futures = {pool.submit(work, job): job for job in jobs}
             for future in as_completed(futures):
@@ -95,7 +95,8 @@ class ProcessPool:
         pool.shutdown()
 
 
-def _use_one_thread() -> None:
+def use_one_thread() -> None:
+    """Keeps the libraries of a worker process to one thread each."""
     os.environ["OMP_NUM_THREADS"] = "1"  # heard by libraries that are imported from now on
     if "torch" in sys.modules:
         import torch
