@@ -218,6 +218,8 @@ def tops(contest: Contest) -> Grid | None:
     if not shares:
         return None
     columns: list[Column] = [(f"best {share} %", _reach(share)) for share in shares]
+    if any(run["regret"] is not None for run in contest.runs):
+        columns.append(("the optimum", _optimum))
     return _grid(
         contest,
         "reached",
@@ -228,14 +230,22 @@ def tops(contest: Contest) -> Grid | None:
     )
 
 
+def _optimum(contest: Contest, label: str) -> Cell:
+    runs = contest.of(label)
+    return _reached([run["best_at"] if run["regret"] == 0.0 else None for run in runs])
+
+
 def _reach(share: str) -> Callable[[Contest, str], Cell]:
     def cell(contest: Contest, label: str) -> Cell:
-        found = [run["to_top"].get(share) for run in contest.of(label)]
-        median, count = median_reached(found), sum(v is not None for v in found)
-        text = "over half never" if median is None else f"{median:,.0f}"
-        return Cell(text, f"{count} of {len(found)} runs")
+        return _reached([run["to_top"].get(share) for run in contest.of(label)])
 
     return cell
+
+
+def _reached(found: Sequence[float | None]) -> Cell:
+    median, count = median_reached(found), sum(v is not None for v in found)
+    text = "over half never" if median is None else f"{median:,.0f}"
+    return Cell(text, f"{count} of {len(found)} runs")
 
 
 def winners(found: Sequence[Contest]) -> Grid:
