@@ -52,7 +52,7 @@ format: $(STAMP)
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
 FIGURES := predictors estimators bench-card first headroom agreement throughput training-proxies \
-  audit transfer nb201
+  audit transfer bench-8 seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -88,9 +88,14 @@ figure-audit:
 	$(BIN)/python -m predictors audit --seeds 10 --train 3 --out docs
 figure-transfer:  # needs EMNAS_DATA
 	$(BIN)/python -m predictors transfer --out docs
-figure-nb201:  # needs EMNAS_DATA; its rows are other people's: figures go to the README
-	$(BIN)/python -m predictors convert nb201 --out runs/tables/nb201.npz
-	$(BIN)/python -m benchmarks run nb201
+figure-bench-8:
+	$(BIN)/python -m benchmarks run bench-8
+	$(BIN)/python -m benchmarks report runs/bench/bench-8 --markdown docs/bench-8.md
+figure-seed-task:
+	$(BIN)/python -m benchmarks run seed-task
+	$(BIN)/python -m benchmarks report runs/bench/seed-task --markdown docs/seed-task.md
+figure-nb201:  # needs EMNAS_DATA, and hours
+	$(BIN)/python -m benchmarks run nb201 --publish docs --fresh
 
 firmware: $(STAMP)  ## the committed firmware of the emulated boards, built again (gcc-arm-none-eabi)
 	$(BIN)/python -m hardware firmware

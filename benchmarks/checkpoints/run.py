@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,13 @@ class Wish:
 
 
 def run_protocol(
-    protocol: Protocol, out: Path, wish: Wish, console: Console, command: str, docs: Path = DOCS
+    protocol: Protocol,
+    out: Path,
+    wish: Wish,
+    console: Console,
+    command: str,
+    docs: Path = DOCS,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Computes what is missing, and writes ``result.json`` in the folder of the protocol.
 
@@ -57,6 +64,7 @@ def run_protocol(
         console: For progress bars.
         command: That is recorded as how the result came to be.
         docs: Where committed results lie, as ``NAME.json``.
+        executor: Does the runs; processes of this machine if None.
 
     Returns:
         The summary.
@@ -74,8 +82,9 @@ def run_protocol(
     with RunStore(folder / "runs.sqlite") as store:
         if wish.fresh and store.finished:
             store.clear()
+        todo = _todo(protocol, part, cells, known)
         with bars(console) as progress:
-            compute(protocol, _todo(protocol, part, cells, known), store, wish.workers, progress)
+            compute(protocol, todo, store, wish.workers, progress, executor)
         about = {"command": command, "machine": machine(), "versions": versions()}
         summary = summarise(protocol, cells, store, known, before, about)
         rest = (cell for cell in cells if cell.key not in known)

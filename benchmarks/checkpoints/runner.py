@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,7 +75,12 @@ def _key(world: World, contestant: Contestant, checkpoints: Sequence[int]) -> st
 
 
 def compute(
-    protocol: Protocol, cells: Sequence[Cell], store: RunStore, workers: int, progress: Progress
+    protocol: Protocol,
+    cells: Sequence[Cell],
+    store: RunStore,
+    workers: int,
+    progress: Progress,
+    executor: Executor | None = None,
 ) -> None:
     """Computes what is missing; interrupted, it goes on from what is stored.
 
@@ -85,6 +90,7 @@ def compute(
         store: Where outcomes are and go.
         workers: Processes; 0 is one a core.
         progress: For the bar.
+        executor: Does the runs instead of processes of their own.
 
     Raises:
         EmNASError: If a run cannot be done; what others have stored stays.
@@ -93,6 +99,9 @@ def compute(
     if not todo:
         return
     bar = progress.add_task(protocol.name, total=_total(protocol, todo, store))
+    if executor is not None:
+        _work(protocol, todo, store, executor, progress, bar)
+        return
     pool = make_pool(workers or os.cpu_count() or 1, use_one_thread, ())
     with ended_on_error(pool):
         _work(protocol, todo, store, pool, progress, bar)
@@ -129,7 +138,7 @@ def _work(
     protocol: Protocol,
     cells: Sequence[Cell],
     store: RunStore,
-    pool: ProcessPoolExecutor,
+    pool: Executor,
     progress: Progress,
     bar: TaskID,
 ) -> None:
@@ -140,8 +149,7 @@ def _work(
         """Sends off what a cell lacks; tells how many runs that is."""
         seeds = _missing(protocol, cell, store)
         for chunk in _chunks(seeds, store.outcomes(cell.stored_as)):
-            future = pool.submit(_run_some, cell, chunk)
-            open_[future] = cell
+            open_[pool.submit(run_some, cell, chunk)] = cell
             waiting[cell.key] += 1
         return len(seeds)
 
@@ -166,5 +174,10 @@ def _chunks(seeds: Sequence[int], known: Sequence[Outcome]) -> Iterator[tuple[in
         yield tuple(seeds[start : start + size])
 
 
-def _run_some(cell: Cell, seeds: Sequence[int]) -> list[Outcome]:
+def run_some(cell: Cell, seeds: Sequence[int]) -> list[Outcome]:
+    """The runs of some seeds of a cell; what a worker does.
+
+    Raises:
+        EmNASError: If a run cannot be done.
+    """
     return [run_once(cell.world, cell.contestant, cell.checkpoints, seed) for seed in seeds]
