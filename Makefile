@@ -52,7 +52,7 @@ format: $(STAMP)
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
 FIGURES := predictors estimators bench-card first headroom agreement throughput training-proxies \
-  audit transfer bench-8 seed-task nb201
+  audit transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -91,6 +91,9 @@ figure-transfer:  # needs EMNAS_DATA
 figure-bench-8:
 	$(BIN)/python -m benchmarks run bench-8
 	$(BIN)/python -m benchmarks report runs/bench/bench-8 --markdown docs/bench-8.md
+figure-ablation:
+	$(BIN)/python -m benchmarks run ablation
+	$(BIN)/python -m benchmarks report runs/bench/ablation --markdown docs/ablation.md
 figure-seed-task:
 	$(BIN)/python -m benchmarks run seed-task
 	$(BIN)/python -m benchmarks report runs/bench/seed-task --markdown docs/seed-task.md
