@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emnas_gym.automaton import Automaton
-from emnas_gym.errors import UnknownName
+from emnas_gym.errors import InvalidArchitecture, UnknownName
 from emnas_gym.token_space import TokenSpace, edit_distance
 
 __all__ = ["EDITS", "crossover", "edit_distance", "edits_of", "mutate", "neighbours"]
 
 EDITS = ("replace", "insert", "delete")
+ILLEGAL = -2  # in `Automaton.next_state`
 TRIES = 200  # candidates drawn before an edit is given up
 Tokens = tuple[int, ...]
 
@@ -71,24 +72,33 @@ def _edit(
 ) -> Tokens:
     """One edit of the parent, by which it comes to lie at the distance from the origin."""
     grammar, canonical = table.grammar, table.grammar.canonical_token
-    for _ in range(TRIES):
+    layers, end = _split(grammar, parent)
+    before: list[int] = []
+    for tries in range(TRIES):
         kind = edits[int(rng.integers(len(edits)))]
-        body, end = _split(grammar, parent)
-        position = int(rng.integers(len(body) + (kind == "insert")))
+        position = int(rng.integers(len(layers) + (kind == "insert")))
         token = int(rng.integers(1, grammar.num_tokens + 1))
-        if kind == "delete":
-            del body[position]
-        elif kind == "insert":
-            body.insert(position, token)
-        elif canonical[body[position]] == canonical[token]:
+        if kind == "replace" and canonical[layers[position]] == canonical[token]:
             continue  # the same behaviour under another id is no change
-        else:
-            body[position] = token
-        child = (*body, *end)
+        if tries and not before:  # where most edits are refused, a look-up is cheaper than a walk
+            before = _states(table, parent)
+        known = kind != "delete" and position < len(before)
+        if known and table.next_state[before[position], token] == ILLEGAL:
+            continue  # nothing that follows can mend that
+        rest = layers[position + (kind != "insert") :]
+        child = (*layers[:position], *([] if kind == "delete" else [token]), *rest, *end)
         if table.fits(child) and grammar.distance(origin, child) == distance:
             return child
     others = neighbours(table, parent, edits)
     return next((n for n in others if grammar.distance(origin, n) == distance), parent)
+
+
+def _states(table: Automaton, tokens: Tokens) -> list[int]:
+    """The state before each token; none of a sequence that the automaton does not know."""
+    try:
+        return table.walk(tokens)[0]
+    except InvalidArchitecture:
+        return []
 
 
 def _split(grammar: TokenSpace, tokens: Sequence[int]) -> tuple[list[int], list[int]]:

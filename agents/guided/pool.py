@@ -11,7 +11,7 @@ from emnas_gym.automaton import Automaton
 from emnas_gym.problem import Problem
 from emnas_gym.space import sample_tokens
 from emnas_gym.token_space import ENUMERABLE, TokenSpace
-from emnas_gym.variation import crossover, mutate
+from emnas_gym.variation import crossover, edits_of, mutate
 
 Tokens = tuple[int, ...]
 TRIES = 4  # draws for each candidate before fewer are taken
@@ -30,6 +30,7 @@ class Pool:
 
     def __init__(self, problem: Problem, rng: np.random.Generator, list_small: bool = True) -> None:
         self.space, self.table, self.rng = problem.space, problem.automaton, rng
+        self._edits = edits_of(self.table)
         self.seen: set[Tokens] = set()
         size = self.space.size()
         limit = LISTED if self.space.end_token else SMALL
@@ -93,7 +94,7 @@ class Pool:
             parent = crossover(self.table, parent, other, rng) or parent
         edits = int(rng.integers(1, distance + 1)) if distance > 1 else 1
         for _ in range(edits):
-            parent = mutate(self.table, parent, rng)
+            parent = mutate(self.table, parent, rng, self._edits)
         return parent
 
     def around(self, parents: Sequence[Tokens], size: int, share: float) -> list[Tokens]:
