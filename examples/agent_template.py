@@ -24,8 +24,6 @@ class MyAgent(Agent):
     def _search(self, problem: Problem, ledger: Ledger, seed: int) -> None:
         rng, table = self._generator(seed), problem.automaton
         while not ledger.spent:
-            explores = not ledger.rows or rng.random() < self.config.explore
-            tokens = (
-                sample_tokens(table, rng) if explores else mutate(table, ledger.best.tokens, rng)
-            )
+            new = not ledger.rows or rng.random() < self.config.explore
+            tokens = sample_tokens(table, rng) if new else mutate(table, ledger.best.tokens, rng)
             ledger.evaluate([problem.space.architecture(tokens)])

@@ -25,7 +25,12 @@ def page_text(figures: Figures) -> str:
     """The page as Markdown."""
     agents, end = figures["agents"], str(figures["evaluations"])
     own = [name for name in TABLES["agent"] if name != BASELINE]
-    ranked = sorted(own, key=lambda name: -agents[name]["mean"][end][1])
+    points = list(agents[BASELINE]["mean"])  # evaluations, as text
+
+    def falling(name: str) -> list[float]:
+        return [-agents[name]["mean"][at][1] for at in reversed(points)]
+
+    ranked = sorted(own, key=falling)
     filters = {
         "result": lambda name: result_line(figures, name),
         "picture": picture_lines,
@@ -38,6 +43,8 @@ def page_text(figures: Figures) -> str:
         filters,
         figures=figures,
         end=end,
+        points=points,
+        ranked=sorted([*own, BASELINE], key=falling),
         count=len(TABLES["agent"]),
         random=agents[BASELINE],
         better=[name for name in ranked if agents[name]["p_holm"] < LEVEL],
@@ -60,7 +67,7 @@ def result_line(figures: Figures, name: str) -> str:
     if name == BASELINE:
         return f"{text}."
     p = "p < 0.001" if one["p_holm"] < 0.001 else f"p = {one['p_holm']:.3f}"
-    verdict = "better" if one["p_holm"] < LEVEL else "no better than chance allows"
+    verdict = "better" if one["p_holm"] < LEVEL else "not shown to be better"
     return (
         f"{text}; random search {base['mean'][end][1]:.4f}, {_found(base)}: {verdict} ({p}, Holm)."
     )

@@ -22,7 +22,7 @@ OWN, OTHER, OPTIMUM, REPEATED = "#0072B2", "#E69F00", "#009E73", "#9A9A9A"
 DPI = 80
 PORTRAIT = (640, 300)  # pixels
 WIDTH, ROW = 640, 22  # pixels of the overview, and of one agent in it
-COLOURS = 96  # of a picture's palette
+COLOURS = 64  # of a picture's palette
 STYLE: Any = {  # of matplotlib
     "font.size": 11.5,
     "axes.titlesize": 11.5,
@@ -30,6 +30,7 @@ STYLE: Any = {  # of matplotlib
     "axes.spines.right": False,
 }
 BEGIN = 10  # evaluations after which random search's mean best is the lower end of the frame
+LEAST_ROOM = 1e-3  # height of a frame, in rewards
 LOWEST = 5  # per cent of random search's evaluations that lie below the frame of the dots
 
 
@@ -62,7 +63,8 @@ def draw_portrait(
         left.text(evaluations, optimum, "optimum", ha="right", va="bottom", color=OPTIMUM)
         left.set_ylabel("reward")
         for axes, low in ((left, _low_of_means(baseline)), (right, _low_of_all(baseline))):
-            axes.set_ylim(low - 0.1 * (optimum - low), optimum + 0.14 * (optimum - low))
+            room = max(optimum - low, LEAST_ROOM)
+            axes.set_ylim(optimum - 1.1 * room, optimum + 0.14 * room)
 
 
 def _low_of_means(baseline: Sequence[Run]) -> float:
