@@ -54,7 +54,8 @@ def page_text(figures: Figures) -> str:
 
 def picture_lines(name: str) -> str:
     """The picture of an agent as Markdown."""
-    alt = f"How {name} searches: best reward so far beside random search, and its evaluations"
+    beside = "" if name == BASELINE else " beside random search"
+    alt = f"How {name} searches: best reward so far{beside}, and the evaluations of one seed"
     return f"![{alt}](images/agents/{name}.png)"
 
 
