@@ -51,8 +51,8 @@ format: $(STAMP)
 # step takes the marks away. Long steps also go on from what they stored in runs/: remove that to
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
-FIGURES := predictors estimators bench-card first headroom agreement throughput training-proxies \
-  audit transfer bench-8 ablation seed-task nb201
+FIGURES := predictors estimators bench-card first headroom agreement agents throughput \
+  training-proxies audit transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -80,6 +80,8 @@ figure-headroom:
 	$(BIN)/python -m benchmarks headroom --json $(PUT) docs/headroom.json
 figure-agreement:
 	$(BIN)/python -m benchmarks agreement --json $(PUT) docs/proxies.json
+figure-agents:
+	$(BIN)/python -m benchmarks portraits
 figure-throughput:
 	$(BIN)/python -m benchmarks throughput --json $(PUT) docs/throughput.json
 figure-training-proxies:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from benchmarks.portraits.command import portraits_command
 from benchmarks.studies.agreement import PROXIES, agreement
 from benchmarks.studies.headroom import headroom
 from benchmarks.throughput.parts import PARTS, measure, rounds_of
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("throughput")(throughput)
     app.command("headroom")(headroom_command)
     app.command("agreement")(agreement_command)
+    app.command("portraits")(portraits_command)
 
 
 def throughput(
