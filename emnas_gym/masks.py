@@ -105,6 +105,9 @@ class MaskTable:
         self._groups.append(_Group(0, None, self._row(nothing), over, [[] for _ in over]))
         self._index[:: self._width] = 0  # column 0 is state −1, the end
         self._group_at: dict[int, _Group] = {}
+        self._complete = self._ranked = np.zeros(0, dtype=np.int64)
+        nobody = np.zeros((len(self._limited), 0), dtype=np.int64)
+        self._most = self._sizes = self._largest = self._starts = self._first = nobody
         self._pack()
 
     # -------------------------------------------------------------------------------- one walk
@@ -316,25 +319,33 @@ class MaskTable:
         return number
 
     def _pack(self) -> None:
-        """Puts what groups know into arrays for many walks: (limits, groups) each."""
-        groups, span = self._groups, self._span
-        self._complete = np.array([group.row for group in groups], dtype=np.int64)
-        self._most = np.array([group.most for group in groups], dtype=np.int64).T.copy()
-        sizes = [[len(group.ranked[d]) for group in groups] for d in range(len(self._limited))]
-        self._sizes = np.array(sizes, dtype=np.int64)
-        starts = np.cumsum([0, *self._sizes.ravel()[:-1]])
-        self._starts = starts.reshape(self._sizes.shape) if self._limited else self._sizes
-        largest = [[max(g.ranked[d], default=0) for g in groups] for d in range(len(sizes))]
-        self._largest = np.array(largest, dtype=np.int64)
-        first = 1 + span * np.arange(self._sizes.size)  # so that demands ascend over all groups
-        self._first = first.reshape(self._sizes.shape)
-        places = zip(
-            first.tolist(), (g.ranked[d] for d in range(len(sizes)) for g in groups), strict=True
-        )
-        ranked = [start + np.array(demands, dtype=np.int64) for start, demands in places]
-        self._ranked = np.concatenate(ranked) if ranked else first
+        """Appends what new groups know to the arrays for many walks: (limits, groups) each."""
+        number, span = len(self._limited), self._span
+        new = self._groups[len(self._complete) :]
+        sizes = np.array([[len(d) for d in group.ranked] for group in new], dtype=np.int64)
+        largest = [[d[-1] if d else 0 for d in group.ranked] for group in new]
+        place = len(self._complete) * number + np.arange(len(new) * number)
+        first = 1 + span * place  # so that demands ascend over all groups
+        starts = len(self._ranked) + np.cumsum(sizes) - sizes.ravel()
+        ranked = [
+            start + np.array(demands, dtype=np.int64)
+            for start, demands in zip(
+                first.tolist(), (d for group in new for d in group.ranked), strict=True
+            )
+        ]
+        self._complete = np.append(self._complete, [group.row for group in new])
+        self._most = _wider(self._most, [group.most for group in new])
+        self._sizes, self._largest = _wider(self._sizes, sizes), _wider(self._largest, largest)
+        self._starts, self._first = _wider(self._starts, starts), _wider(self._first, first)
+        self._ranked = np.concatenate([self._ranked, *ranked])
         if span * (self._sizes.size + 1) < np.iinfo(np.int32).max:
             self._ranked = self._ranked.astype(np.int32)  # half as much to keep in the cache
+
+
+def _wider(known: Ints, rows: object) -> Ints:
+    """An array (limits, groups) with new groups: their rows, one value a limit, as columns."""
+    columns = np.asarray(rows, dtype=np.int64).reshape(-1, len(known)) if len(known) else None
+    return known if columns is None else np.concatenate([known, columns.T], axis=1)
 
 
 @lru_cache(maxsize=32)

@@ -349,6 +349,26 @@ def test_a_mask_table_that_is_full_starts_anew(monkeypatch: pytest.MonkeyPatch) 
     assert envs._table.generation > 2
 
 
+@pytest.mark.parametrize("budgets", [BUDGETS, {}, {"macs": 20_000}])
+def test_a_mask_table_grows_as_if_it_had_met_all_at_once(budgets: dict[str, int]) -> None:
+    table, rng = Problem.make(budgets=budgets).automaton, np.random.default_rng(0)
+    states, placed, spent = [], [], []
+    for _ in range(40):
+        cursor = table.start()
+        while not cursor.done:
+            states.append(cursor.state)
+            placed.append(len(cursor.tokens))
+            spent.append(cursor.spent)
+            table.step(cursor, int(rng.choice(table.legal(cursor))))
+    walks = np.array(states), np.array(placed), np.array(spent)
+    grown, whole = MaskTable(table), MaskTable(table)
+    rows = [grown.rows_of(*(part[i : i + 1] for part in walks))[0] for i in range(len(states))]
+    again = grown.rows_of(*walks)
+    assert rows == again.tolist()
+    at_once = whole.rows_of(*walks)
+    assert np.array_equal(grown.rows[again], whole.rows[at_once])
+
+
 def test_masks_are_shared_by_a_process() -> None:
     first, second = make(2), make_env()
     assert first._table is mask_table(second.problem.automaton) is second._walk._table
