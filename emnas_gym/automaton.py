@@ -21,11 +21,15 @@ from emnas_gym.budgets import Budgets
 from emnas_gym.cost_vectors import (
     COLUMNS,
     FLASH,
+    HEAD,
+    KEPT,
     MACS,
     NEVER,
+    PLANNING,
     UNLIMITED,
     Costs,
     Limits,
+    Spent,
     join_costs,
     no_costs,
     padded,
@@ -114,6 +118,7 @@ class Automaton(ABC):
         self._exact: list[list[Costs]] = self._completions()
         self._options: dict[tuple[int, int, int], Options] = {}
         self._completion_of: dict[tuple[int, int, int], Costs] = {}
+        self._known_moves: dict[tuple[int, int], tuple[int, Spent]] = {}
         if not self.feasible_lengths:
             raise InfeasibleBudgets(self._why_infeasible())
 
@@ -252,11 +257,25 @@ class Automaton(ABC):
         """Whether a finished sequence keeps rules and lengths, builds, and fits the budgets."""
         if not self.min_layers <= len(tokens) <= self.max_layers:
             return False
-        try:
-            _, spent = self.walk(tokens)
-        except InvalidArchitecture:
-            return False
-        return bool(self.limits.allow(spent))
+        state, (flash, macs, kept, head, planning) = 0, self.base.tolist()
+        for token in tokens:
+            if state < 0:
+                return False
+            state, price = self.move(state, token)
+            flash, macs, kept = flash + price[FLASH], macs + price[MACS], kept + price[KEPT]
+            head, planning = max(head, price[HEAD]), planning + price[PLANNING]
+        limits, ram = self.limits, max(kept + head, planning)
+        small = flash <= limits.flash and macs <= limits.macs and ram <= limits.ram
+        return state == -1 and bool(small)
+
+    def move(self, state: int, token: int) -> tuple[int, Spent]:
+        """Where a token leads (−1 at the end, −2 if it is illegal) and what it costs."""
+        found = self._known_moves.get((state, token))
+        if found is None:
+            flash, macs, kept, head, planning = self.price[state, token].tolist()
+            price = (flash, macs, kept, head, planning)
+            found = self._known_moves[state, token] = (int(self.next_state[state, token]), price)
+        return found
 
     def walk(self, tokens: Sequence[int]) -> tuple[list[int], Costs]:
         """The state in which each token of a finished sequence is placed, and its total costs.

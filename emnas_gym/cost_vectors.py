@@ -24,6 +24,7 @@ PAIRWISE = 256  # so many vectors are compared all with all
 UNLIMITED = np.iinfo(np.int64).max // 16  # sums of a few stay inside int64
 NEVER = 2 * UNLIMITED  # fills up tables: fits no limit, not even the absent one
 Costs = NDArray[np.int64]
+Spent = tuple[int, int, int, int, int]  # one vector in plain numbers
 
 
 @dataclass(frozen=True)

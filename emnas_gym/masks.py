@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emnas_gym.automaton import Automaton, Options
-from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, UNLIMITED, Costs, join_costs
+from emnas_gym.cost_vectors import (
+    FLASH,
+    HEAD,
+    KEPT,
+    MACS,
+    PLANNING,
+    UNLIMITED,
+    Costs,
+    Spent,
+    join_costs,
+)
 
 REMEMBERED = 1 << 16  # masks that a table keeps, and walks that it knows; beyond, it starts anew
 KEY_BITS, GROUP_BITS = 62, 16  # of a group and its ranks in one int64, of the group alone
@@ -25,7 +35,6 @@ CACHED_BITS, SPREAD = 16, np.int64(0x1E3779B97F4A7C15)  # slots of the cache, an
 HEADED = 2  # the limit on what is kept while activations lie beside it
 COLUMN = (FLASH, MACS, -1, KEPT, PLANNING)  # what uses up the others
 Ints = NDArray[np.int64]
-Spent = tuple[int, int, int, int, int]
 Key = int | tuple[int, ...]
 
 
@@ -83,7 +92,6 @@ class MaskTable:
         self._bits = (KEY_BITS - GROUP_BITS) // max(len(self._limited), 1)
         self._shifts = 1 << self._bits * np.arange(len(self._limited))[::-1]
         self._width = len(automaton.states) + 1
-        self._moves: dict[tuple[int, int], tuple[int, Spent]] = {}
         self.generation = 0
         self._start_anew()
 
@@ -271,18 +279,6 @@ class MaskTable:
         nth = (rng.random(len(rows)) * self._counts.take(rows)).astype(np.int64)
         drawn: Ints = self._order.take(rows * size + nth)
         return drawn
-
-    def move(self, state: int, token: int) -> tuple[int, Spent]:
-        """Where a token leads, −1 at the end, and what it costs."""
-        found = self._moves.get((state, token))
-        if found is None:
-            flash, macs, kept, head, planning = self.automaton.price[state, token].tolist()
-            found = (
-                int(self.automaton.next_state[state, token]),
-                (flash, macs, kept, head, planning),
-            )
-            self._moves[state, token] = found
-        return found
 
     # --------------------------------------------------------------------------------- building
 

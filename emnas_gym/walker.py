@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.masks import MaskTable, Spent
+from emnas_gym.cost_vectors import Spent
+from emnas_gym.masks import MaskTable
 from emnas_gym.walks import Walks
 
 
@@ -26,7 +27,7 @@ class Walker:
     """
 
     def __init__(self, table: MaskTable) -> None:
-        self._table = table
+        self._table, self._move = table, table.automaton.move
         self._base: Spent = tuple(table.automaton.base.tolist())
         self.tokens = np.zeros(table.automaton.max_layers, dtype=np.int64)
         self.restart()
@@ -64,7 +65,7 @@ class Walker:
         self.tokens[self.placed] = token
         self._states.append(self.state)
         self.placed += 1
-        self.state, (flash, macs, kept, head, planning) = self._table.move(self.state, token)
+        self.state, (flash, macs, kept, head, planning) = self._move(self.state, token)
         spent = self.spent
         largest = head if head > spent[3] else spent[3]
         self.spent = (
