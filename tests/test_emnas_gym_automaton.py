@@ -22,6 +22,7 @@ from emnas_gym.cost_vectors import (
     ram_of,
 )
 from emnas_gym.errors import IllegalAction, InfeasibleBudgets, InvalidArchitecture
+from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace, sample_tokens
 from emnas_gym.tasks import DIGITS, GRASP, Task
 
@@ -213,3 +214,23 @@ def test_pareto_minimal_is_the_definition(rows: list[tuple[int, ...]]) -> None:
         if not any(all(x <= y for x, y in zip(b, a, strict=True)) and b != a for b in rows)
     }  # fmt: skip
     assert front == undominated
+
+
+@pytest.mark.parametrize("budgets", [{}, {"ram_bytes": 8192, "flash_bytes": 9000, "macs": 30_000}])
+def test_what_fits_is_what_can_be_walked_within_the_limits(budgets: dict[str, int]) -> None:
+    """Of networks that fit, of those edited by chance, and of any tokens."""
+    table, rng = Problem.make(budgets=budgets).automaton, np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        tokens = list(sample_tokens(table, rng))
+        for _ in range(int(rng.integers(4))):
+            tokens[int(rng.integers(len(tokens)))] = int(rng.integers(1, 383))
+        if rng.random() < 0.1:
+            tokens.append(int(rng.integers(1, 383)))
+        try:
+            expected = bool(table.limits.allow(table.walk(tokens)[1]))
+        except InvalidArchitecture:
+            expected = False
+        found.append(table.fits(tokens))
+        assert found[-1] == (expected and len(tokens) <= table.max_layers)
+    assert 30 < sum(found) < 270
