@@ -51,8 +51,8 @@ format: $(STAMP)
 # step takes the marks away. Long steps also go on from what they stored in runs/: remove that to
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
-FIGURES := predictors estimators bench-card first headroom agreement throughput training-proxies \
-  audit transfer nb201
+FIGURES := predictors estimators bench-card first headroom agreement throughput cost \
+  training-proxies audit transfer nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -82,6 +82,8 @@ figure-agreement:
 	$(BIN)/python -m benchmarks agreement --json $(PUT) docs/proxies.json
 figure-throughput:
 	$(BIN)/python -m benchmarks throughput --json $(PUT) docs/throughput.json
+figure-cost:
+	$(BIN)/python -m benchmarks cost --json $(PUT) docs/cost.json
 figure-training-proxies:
 	$(BIN)/python -m predictors proxies --networks 40
 figure-audit:
