@@ -51,7 +51,7 @@ format: $(STAMP)
 # step takes the marks away. Long steps also go on from what they stored in runs/: remove that to
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
-FIGURES := predictors estimators bench-card first headroom agreement agents throughput \
+FIGURES := predictors estimators bench-card first headroom agreement agents throughput cost \
   training-proxies audit transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
@@ -84,6 +84,8 @@ figure-agents:
 	$(BIN)/python -m benchmarks portraits
 figure-throughput:
 	$(BIN)/python -m benchmarks throughput --json $(PUT) docs/throughput.json
+figure-cost:
+	$(BIN)/python -m benchmarks cost --json $(PUT) docs/cost.json
 figure-training-proxies:
 	$(BIN)/python -m predictors proxies --networks 40
 figure-audit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,15 +15,21 @@ from emnas_gym.masks import mask_table
 from emnas_gym.problem import Problem
 from emnas_gym.walk_batch import WalkBatch
 
+State = TypeVar("State")
 
-class StepPolicy(Protocol):
-    """What is played: a distribution of the next token for each of B networks."""
+
+class NextToken(Protocol[State]):
+    """A distribution of the next token for each of B networks, and a state that is passed on."""
+
+    def step(self, last: Tensor, state: State, mask: Tensor, placed: int) -> tuple[Tensor, State]:
+        """Reads the last tokens; log-probabilities of the next, (B, K + 1), and the new state."""
+
+
+class StepPolicy(NextToken[Tensor], Protocol):
+    """What is played from the beginning, without looking at anything else."""
 
     def start(self, batch: int) -> Tensor:
         """The state before the first token, shape (batch, …)."""
-
-    def step(self, last: Tensor, state: Tensor, mask: Tensor, placed: int) -> tuple[Tensor, Tensor]:
-        """Reads the last tokens; log-probabilities of the next, (B, K + 1), and the new state."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,49 @@ class Episodes:
 
 
 @torch.no_grad()
+def lock_step(
+    policy: NextToken[State],
+    state: State,
+    problem: Problem,
+    count: int,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Walks all networks at once: one forward pass and a handful of array operations a layer.
+
+    Args:
+        policy: Chooses the tokens.
+        state: Its state before the first token.
+        problem: Its masks are obeyed.
+        count: How many networks.
+        generator: Draws the tokens; without one each is the likeliest.
+
+    Returns:
+        Tokens filled up with 0, shape (count, T), and masks, shape (count, T, K + 1).
+    """
+    table, length = mask_table(problem.automaton), problem.max_layers
+    walks, size = WalkBatch(table, count), problem.space.num_tokens + 1
+    tokens = torch.zeros(count, length, dtype=torch.long)
+    masks = torch.zeros(count, length, size, dtype=torch.bool)
+    masks[:, :, 0] = True  # of what is over before the last position
+    last = tokens[:, 0]
+    for placed in range(length):
+        rows = walks.masks(None)  # may add rows to the table
+        mask = torch.from_numpy(table.rows.take(rows, axis=0)).bool()
+        log_probs, state = policy.step(last, state, mask, placed)
+        if generator is None:
+            last = log_probs.argmax(dim=1)
+        else:
+            last = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
+        tokens[:, placed], masks[:, placed] = last, mask
+        running = np.flatnonzero(walks.state >= 0)
+        walks.place(running, last.numpy()[running])
+        if (walks.state < 0).all():
+            break
+    return tokens, masks
+
+
 def draw(policy: StepPolicy, problem: Problem, count: int, generator: torch.Generator) -> Episodes:
-    """Draws networks in lock-step: one forward pass and a handful of array operations a layer.
+    """Draws networks in lock-step.
 
     Args:
         policy: Chooses the tokens.
@@ -52,23 +99,7 @@ def draw(policy: StepPolicy, problem: Problem, count: int, generator: torch.Gene
     Returns:
         The networks; their rewards are 0 until `measured` fills them in.
     """
-    table, length = mask_table(problem.automaton), problem.max_layers
-    walks, state = WalkBatch(table, count), policy.start(count)
-    size = problem.space.num_tokens + 1
-    tokens = torch.zeros(count, length, dtype=torch.long)
-    masks = torch.zeros(count, length, size, dtype=torch.bool)
-    masks[:, :, 0] = True
-    last = tokens[:, 0]
-    for placed in range(length):
-        rows = walks.masks(None)
-        mask = torch.from_numpy(table.rows.take(rows, axis=0)).bool()
-        log_probs, state = policy.step(last, state, mask, placed)
-        last = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
-        tokens[:, placed], masks[:, placed] = last, mask
-        running = np.flatnonzero(walks.state >= 0)
-        walks.place(running, last.numpy()[running])
-        if (walks.state < 0).all():
-            break
+    tokens, masks = lock_step(policy, policy.start(count), problem, count, generator)
     return Episodes(tokens, masks, torch.zeros(count, dtype=torch.float64))
 
 

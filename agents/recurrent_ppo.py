@@ -9,14 +9,12 @@ import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.imitated import Steps
 from agents.sb3 import ActorCriticAgent, PPOConfig, ppo_keywords
-from agents.token_actor import CarryingExtractor, replace_head
+from agents.token_actor import TokenHeaded
 from emnas_gym.problem import Problem
-from emnas_gym.token_space import TokenSpace
 
 
 @dataclass(frozen=True)
@@ -32,32 +30,14 @@ class RecurrentPPOConfig(PPOConfig):
         self.require(self.recurrent >= 1, "recurrent is 1 or more")
 
 
-class RecurrentTokenActorCritic(RecurrentActorCriticPolicy):
+class RecurrentTokenActorCritic(TokenHeaded, RecurrentActorCriticPolicy):
     """The policy of RecurrentPPO for `TokenEmbedding` features with ``end_of``.
 
     The LSTMs read all features; the last one, the logit of the end token, is carried past them.
-
-    Args:
-        arguments: Those of ``RecurrentActorCriticPolicy``.
-        space: The tokens.
-        keywords: Those of ``RecurrentActorCriticPolicy``.
     """
 
-    def __init__(self, *arguments: Any, space: TokenSpace, **keywords: Any) -> None:  # noqa: ANN401
-        self.space = space
-        super().__init__(*arguments, **keywords)
-
-    def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = CarryingExtractor(
-            self.lstm_output_dim + 1,
-            net_arch=self.net_arch,
-            activation_fn=self.activation_fn,
-            device=self.device,
-        )
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        replace_head(self, self.space, lr_schedule)
+    def _inputs(self) -> int:
+        return self.lstm_output_dim + 1
 
     @staticmethod
     def _process_sequence(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -72,61 +72,50 @@ class TokenHead(nn.Module):
         return logits + latent[:, -1:] * self.end
 
 
-class TokenActorCritic(ActorCriticPolicy):
-    """The policy of PPO and A2C for `TokenEmbedding` features with ``end_of``.
+class TokenHeaded(BasePolicy):
+    """What the policies below make of those of the libraries: networks that carry, and the head.
 
     Args:
-        arguments: Those of ``ActorCriticPolicy``.
+        arguments: Those of the library's policy.
         space: The tokens.
-        keywords: Those of ``ActorCriticPolicy``.
+        keywords: Those of the library's policy.
     """
+
+    features_dim: int
+    mlp_extractor: MlpExtractor
+    net_arch: list[int] | dict[str, list[int]]
+    activation_fn: type[nn.Module]
 
     def __init__(self, *arguments: Any, space: TokenSpace, **keywords: Any) -> None:  # noqa: ANN401
         self.space = space
         super().__init__(*arguments, **keywords)
 
-    def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = _extractor(self)
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        replace_head(self, self.space, lr_schedule)
-
-
-class MaskableTokenActorCritic(MaskableActorCriticPolicy):
-    """The policy of MaskablePPO for `TokenEmbedding` features with ``end_of``.
-
-    Args:
-        arguments: Those of ``MaskableActorCriticPolicy``.
-        space: The tokens.
-        keywords: Those of ``MaskableActorCriticPolicy``.
-    """
-
-    def __init__(self, *arguments: Any, space: TokenSpace, **keywords: Any) -> None:  # noqa: ANN401
-        self.space = space
-        super().__init__(*arguments, **keywords)
+    def _inputs(self) -> int:
+        """Number of features that the networks get, the last one included."""
+        return self.features_dim
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = _extractor(self)
+        self.mlp_extractor = CarryingExtractor(
+            self._inputs(),
+            net_arch=self.net_arch,
+            activation_fn=self.activation_fn,
+            device=self.device,
+        )
 
     def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        replace_head(self, self.space, lr_schedule)
+        super()._build(lr_schedule)  # type: ignore[misc]  # that of the library's policy
+        _replace_head(self, self.space, lr_schedule)
 
 
-Policy = TokenActorCritic | MaskableTokenActorCritic
+class TokenActorCritic(TokenHeaded, ActorCriticPolicy):
+    """The policy of PPO and A2C for `TokenEmbedding` features with ``end_of``."""
 
 
-def _extractor(policy: Policy) -> CarryingExtractor:
-    return CarryingExtractor(
-        policy.features_dim,
-        net_arch=policy.net_arch,
-        activation_fn=policy.activation_fn,
-        device=policy.device,
-    )
+class MaskableTokenActorCritic(TokenHeaded, MaskableActorCriticPolicy):
+    """The policy of MaskablePPO for `TokenEmbedding` features with ``end_of``."""
 
 
-def replace_head(policy: Any, space: TokenSpace, schedule: Schedule) -> None:  # noqa: ANN401
+def _replace_head(policy: Any, space: TokenSpace, schedule: Schedule) -> None:  # noqa: ANN401
     """Puts a `TokenHead` in place of the linear layer, and makes the optimizer anew."""
     policy.action_net = TokenHead(policy.mlp_extractor.latent_dim_pi, space)
     policy.optimizer = policy.optimizer_class(

@@ -1,4 +1,4 @@
-"""Commands that measure this machine, the default reward, and what stands for latency."""
+"""Commands that measure this machine, the default reward, agents, and what stands for latency."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarks.portraits.command import portraits_command
 from benchmarks.studies.agreement import PROXIES, agreement
 from benchmarks.studies.headroom import headroom
+from benchmarks.throughput.cost import chosen_agents, cost, runs_of
 from benchmarks.throughput.parts import PARTS, measure, rounds_of
 from emnas_gym.door import print_json
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("headroom")(headroom_command)
     app.command("agreement")(agreement_command)
     app.command("portraits")(portraits_command)
+    app.command("cost")(cost_command)
 
 
 def throughput(
@@ -90,6 +92,41 @@ def agreement_command(
         f"two measurements on this machine differ by {repeat['median']:.1%} (median) and "
         f"{repeat['p90']:.1%} (nine in ten)"
     )
+
+
+def cost_command(
+    agents: Annotated[
+        str, typer.Option(help="Only these, e.g. random,evolution; all if not given.")
+    ] = "",
+    evaluations: Annotated[int, typer.Option(help="Of one run.", min=1)] = 1000,
+    runs: Annotated[int, typer.Option(help="Of each agent that count.", min=1)] = 3,
+    seconds: Annotated[
+        float, typer.Option(help="Of a first run; slow agents get fewer evaluations.", min=0)
+    ] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measures what agents themselves take: time of 1,000 evaluations that cost next to nothing.
+
+    On the enumerated table, and on the chains of the default space scored by a formula. The line of
+    random search is what ledger and world take.
+    """
+    chosen = chosen_agents([name.strip() for name in agents.split(",") if name.strip()])
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
+        task = bar.add_task("measuring", total=runs_of(chosen, runs))
+
+        def advance(agent: str) -> None:
+            bar.update(task, advance=1, description=agent)
+
+        result = cost(chosen, evaluations, runs, seconds, advance)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("agent", "world", "wall s", "cpu s", "evaluations", "runs")
+    for agent, found in result["agents"].items():
+        for world, took in found.items():
+            times = [f"{took[clock]:.3f}" for clock in ("wall_s", "cpu_s")]
+            table.add_row(agent, world, *times, str(took["evaluations"]), str(took["runs"]))
+    Console().print(table)
 
 
 def _flat(figures: dict[str, Any]) -> Iterator[tuple[str, float | None]]:

@@ -197,7 +197,7 @@ class Ledger(Evaluator):
         Args:
             keywords: ``observation``, ``on_invalid`` and ``render_mode`` of `EmNASEnv`.
         """
-        return EmNASEnv(**self._problem_keywords(), **keywords)
+        return EmNASEnv(evaluator=self, **self.problem.keywords(), **keywords)
 
     def play_env(self, **keywords: Any) -> EmNASPlayEnv:  # noqa: ANN401
         """An environment of whole sequences that evaluates here; truncates as that of `env`.
@@ -205,7 +205,7 @@ class Ledger(Evaluator):
         Args:
             keywords: Those of `env`, and the rules of `EmNASPlayEnv`.
         """
-        return EmNASPlayEnv(**self._problem_keywords(), **keywords)
+        return EmNASPlayEnv(evaluator=self, **self.problem.keywords(), **keywords)
 
     def vec_env(self, count: int, **keywords: Any) -> EmNASVectorEnv:  # noqa: ANN401
         """Several environments on this ledger as one, all that finish in a step measured together.
@@ -216,20 +216,7 @@ class Ledger(Evaluator):
                 the same step if it is not given.
         """
         keywords = {"autoreset_mode": AutoresetMode.SAME_STEP} | keywords
-        return EmNASVectorEnv(count, **self._problem_keywords(), **keywords)
-
-    def _problem_keywords(self) -> dict[str, Any]:
-        problem = self.problem
-        return {
-            "space": problem.space,
-            "task": problem.task,
-            "device": problem.device,
-            "budgets": problem.budgets,
-            "evaluator": self,
-            "reward": problem.reward,
-            "min_layers": problem.min_layers,
-            "max_layers": problem.max_layers,
-        }
+        return EmNASVectorEnv(count, evaluator=self, **self.problem.keywords(), **keywords)
 
     @property
     def rests_on(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -97,6 +97,10 @@ class Problem:
             ram_bytes=limits.ram_bytes, flash_bytes=limits.flash_bytes, macs=self.budgets.macs
         )
         return self.space.automaton(self.task, masked, self.min_layers, self.max_layers)
+
+    def keywords(self) -> dict[str, Any]:
+        """What an environment of this problem is made with."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to_json(self) -> dict[str, Any]:
         """What makes two problems the same, as plain data."""

@@ -182,12 +182,8 @@ class EmNASTableEnv(EmNASEnv):
             table, metric, device, budgets, reward, classes, trial, noise_seed
         )
         super().__init__(
-            space=problem.space,
-            task=problem.task,
-            device=problem.device,
-            budgets=problem.budgets,
             evaluator=self.table_evaluator,
-            reward=problem.reward,
+            **problem.keywords(),
             observation=observation,
             on_invalid=on_invalid,
             autoreset_mode=autoreset_mode,

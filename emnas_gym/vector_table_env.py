@@ -66,12 +66,8 @@ class EmNASVectorTableEnv(EmNASVectorEnv):
         )
         super().__init__(
             num_envs,
-            problem.space,
-            problem.task,
-            problem.device,
-            problem.budgets,
-            self.table_evaluator,
-            problem.reward,
+            evaluator=self.table_evaluator,
+            **problem.keywords(),
             observation=observation,
             on_invalid=on_invalid,
             autoreset_mode=autoreset_mode,

@@ -133,6 +133,32 @@ def small_suite(seeds: int = 2, evaluations: int = 60, **changes: Any) -> Suite:
     return Suite(**(known | changes))
 
 
+def suite_text(head: str, random: str = "", evolution: str = "") -> str:
+    """The file of such a suite.
+
+    Args:
+        head: Name, evaluations, seeds and so on, one a line.
+        random: Options of random search.
+        evolution: Options of evolution.
+    """
+    return f"""{head.strip()}
+
+[[environments]]
+label = "digits"
+env = "EmNAS-v0"
+
+[[agents]]
+label = "random"
+agent = "random"
+options = {{ {random} }}
+
+[[agents]]
+label = "evolution"
+agent = "evolution"
+options = {{ {evolution} }}
+"""
+
+
 def run_here(
     suite: Suite,
     out: Path,

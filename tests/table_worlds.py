@@ -53,6 +53,28 @@ def small_table(incomplete: bool = False, trials: int = 3, seed: int = 0) -> Tab
     )
 
 
+def long_table(positions: int = 9, share: float = 0.6, seed: int = 0) -> Table:
+    """A part of the products of many positions: what is legal depends on all choices before.
+
+    Later operations are better, and dearer.
+    """
+    rng = np.random.default_rng(seed)
+    cells = np.array(list(itertools.product(range(3), repeat=positions)))
+    cells = cells[rng.random(len(cells)) < share]
+    level = 0.3 + 0.5 * cells.mean(axis=1) / 2
+    return Table(
+        name="long",
+        task=Task("toy", (8, 8, 3), 4, has_images=False),
+        operations={f"position-{i}": ("skip", "narrow", "wide") for i in range(positions)},
+        choices=cells,
+        metrics={"acc": Metric(level[:, None], np.zeros((len(cells), 0)))},
+        costs={"macs": 100.0 * cells.sum(axis=1)},
+        incomplete=True,
+        source="invented",
+        licence="none",
+    )
+
+
 def registered_keywords(name: str, folder: Path) -> dict[str, Any]:
     """What an id needs to be made here: a table of its own where it searches one."""
     if name != "EmNASTable-v0":

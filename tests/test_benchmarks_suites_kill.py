@@ -12,31 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_suites import few_draws, rows_of, run_here, small_suite
+from small_suites import few_draws, rows_of, run_here, small_suite, suite_text
 
 ROOT = Path(__file__).parents[1]
 KILLS = 20
 pytestmark = pytest.mark.usefixtures(few_draws.__name__)
-SUITE = """
+SUITE = suite_text(
+    """
 name = "small"
 seeds = 3
 evaluations = 60
 reference = 20
-
-[[environments]]
-label = "digits"
-env = "EmNAS-v0"
-
-[[agents]]
-label = "random"
-agent = "random"
-options = { batch = 1 }
-
-[[agents]]
-label = "evolution"
-agent = "evolution"
-options = { population = 10, tournament = 3 }
-"""
+""",
+    random="batch = 1",
+    evolution="population = 10, tournament = 3",
+)
 
 
 def _ended_after(seconds: float, work: Callable[[], object]) -> bool:

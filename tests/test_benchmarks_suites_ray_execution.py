@@ -23,7 +23,7 @@ pytest.importorskip("ray", reason="needs the package ray")
 
 import ray
 from ray_jobs import Job, die, hold, refuse, rows_of, search_slowly, stumble, threads
-from small_suites import few_draws, run_here
+from small_suites import few_draws, run_here, suite_text
 from small_suites import rows_of as suite_rows
 from typer.testing import CliRunner
 
@@ -141,25 +141,15 @@ def test_folders_are_absolute_on_the_way(
         RayExecution().run([_Odd()], _folder, lambda job, folder: None)
 
 
-SUITE = """
+SUITE = suite_text(
+    """
 name = "mine"
 evaluations = 30
 seeds = 2
 reference = 20
-
-[[environments]]
-label = "digits"
-env = "EmNAS-v0"
-
-[[agents]]
-label = "random"
-agent = "random"
-
-[[agents]]
-label = "evolution"
-agent = "evolution"
-options = { population = 10, tournament = 3 }
-"""
+""",
+    evolution="population = 10, tournament = 3",
+)
 
 
 @pytest.mark.usefixtures(few_draws.__name__)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from small_suites import few_draws, rows_of, run_here, small_suite
+from small_suites import few_draws, rows_of, run_here, small_suite, suite_text
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
@@ -32,26 +32,16 @@ from emnas_gym.errors import StoreError, UnknownName
 from predictors.training import Recipe
 
 ROOT = Path(__file__).parents[1]
-SUITE = """
+SUITE = suite_text(
+    """
 name = "mine"
 evaluations = 120
 seeds = 2
 verify_seeds = 1
 reference = 20
-
-[[environments]]
-label = "digits"
-env = "EmNAS-v0"
-
-[[agents]]
-label = "random"
-agent = "random"
-
-[[agents]]
-label = "evolution"
-agent = "evolution"
-options = { population = 20 }
-"""
+""",
+    evolution="population = 20",
+)
 
 
 def _start(suite: Path, out: Path) -> subprocess.Popen[str]:

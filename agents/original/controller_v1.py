@@ -9,17 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.original.custom_loss import custom_loss
-from agents.original.lstm_policy import LSTMPolicy
-from agents.original.lstm_v1 import DECAY, NORM, LSTMV1Config, measured
-from agents.original.masked_policy import MaskedPolicy
-from agents.original.original_agent import OriginalAgent
-from agents.original.original_networks import DecayingAdam, OneStepLSTM
+from agents.original.lstm_v1 import LSTMV1, LSTMV1Config, measured
+from agents.original.original_networks import OneStepLSTM
 from agents.original.original_rows import OriginalRows, Patience, choose
-from agents.original.returns import overwritten_returns, standardised
 from emnas_gym.grammar import Grammar
 from emnas_gym.ledger import Ledger
-from emnas_gym.problem import Problem
 
 LEAST, SCALE = 0.01, 1000.0
 REDRAWS = 100  # of a sequence that the batch has already
@@ -39,7 +33,7 @@ class ControllerV1Config(LSTMV1Config):
     """Original form: gradient steps of an epoch, all on the same sequences."""
 
 
-class ControllerV1(OriginalAgent):
+class ControllerV1(LSTMV1):
     """The controller of the first EMNAS pipeline (2021), "with custom loss".
 
     Mended: as lstm-v1, with several steps on each batch by the clipped surrogate (Schulman et al.
@@ -59,36 +53,21 @@ class ControllerV1(OriginalAgent):
     summary: ClassVar[str] = "EMNAS's first controller, with the custom loss; mended or faithful."
     config_type = ControllerV1Config
 
-    def _policy(self, problem: Problem) -> MaskedPolicy:
-        return LSTMPolicy(problem, self.config.width, by_id=True)
-
-    def _search_as_it_was(self, problem: Problem, ledger: Ledger, rng: np.random.Generator) -> None:
-        patience = Patience(self.name)
-        while not ledger.spent:
-            patience.start()
-            self._run(OriginalRows(problem, self.config.layers), ledger, patience, rng)
-
-    def _run(
-        self, rows: OriginalRows, ledger: Ledger, patience: Patience, rng: np.random.Generator
-    ) -> None:
-        """One run from a fresh network, until it gives up or the ledger is spent."""
-        config = self.config
-        network = OneStepLSTM(rows.rows, rows.classes - 1)
-        adam = DecayingAdam(network.parameters(), config.faithful_learning_rate, DECAY, NORM)
-        traced: NDArray[np.float64] | None = None
-        while not ledger.spent and not patience.gone:
-            sequences = _epoch(network, rows, config.sequences, rng)
-            found = [rows.network(sequence) for sequence in sequences]
-            rewards = shaped(measured(ledger, found), config.baseline)
-            for network_found in found:
-                patience.saw(network_found is not None)
-            if traced is None:  # a constant of the loss, once that has been compiled
-                traced = standardised(overwritten_returns(rewards, config.loss_alpha))
-            inputs, returns = torch.tensor(sequences).float(), torch.from_numpy(traced)
-            for _ in range(config.fits):
-                loss = custom_loss(network(inputs), returns)
-                adam.step(loss)
-            self._report(ledger, **{f"{self.name}__loss": float(loss.detach())})
+    def _epoch(
+        self,
+        network: OneStepLSTM,
+        rows: OriginalRows,
+        ledger: Ledger,
+        patience: Patience,
+        rng: np.random.Generator,
+    ) -> tuple[list[list[int]], list[float]]:
+        """Sequences, all different where that can be, and the shaped reward of each."""
+        sequences = _sequences(network, rows, self.config.sequences, rng)
+        found = [rows.network(sequence) for sequence in sequences]
+        rewards = shaped(measured(ledger, found), self.config.baseline)
+        for network_found in found:
+            patience.saw(network_found is not None)
+        return sequences, rewards
 
 
 def shaped(rewards: list[float], baseline: float) -> list[float]:
@@ -98,7 +77,7 @@ def shaped(rewards: list[float], baseline: float) -> list[float]:
 
 
 @torch.no_grad()
-def _epoch(
+def _sequences(
     network: OneStepLSTM, rows: OriginalRows, count: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """Sequences of an epoch, all different where that can be."""

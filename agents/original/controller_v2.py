@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from agents.original.ff_v3 import WIDTHS
-from agents.original.masked_policy import MaskedPolicy
-from agents.original.original_agent import OriginalAgent
-from agents.original.original_networks import DecayingAdam, DenseStack
-from agents.original.original_rows import PATIENCE, OriginalRows, Patience
-from agents.original.row_plays import RowConfig, RowPlayer
-from agents.original.row_policy import RowPolicy
-from emnas_gym.ledger import Ledger
-from emnas_gym.problem import Problem
+from agents.original.original_rows import PATIENCE
+from agents.original.row_agent import RowAgent
+from agents.original.row_plays import RowConfig
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class ControllerV2Config(RowConfig):
     """Original form: whether a sequence is drawn again until it is a network, or penalised."""
 
 
-class ControllerV2(OriginalAgent):
+class ControllerV2(RowAgent):
     """The last controller of EMNAS (2021), which made its published networks.
 
     Mended: as ff-v3, with larger batches and several steps on each; labels keep the policy near
@@ -65,24 +58,9 @@ class ControllerV2(OriginalAgent):
     name: ClassVar[str] = "controller-v2"
     summary: ClassVar[str] = "EMNAS's later controller, ff_v3 with valid draws; or faithful."
     config_type = ControllerV2Config
-    by_labels: ClassVar[bool] = True
     from_best: ClassVar[bool] = True
+    widths: ClassVar[tuple[int, ...]] = WIDTHS
+    zero_is_one: ClassVar[bool] = True
 
-    def _policy(self, problem: Problem) -> MaskedPolicy:
-        return RowPolicy(problem, self.config.width, (64, 64))
-
-    def _search_as_it_was(self, problem: Problem, ledger: Ledger, rng: np.random.Generator) -> None:
-        config, patience = self.config, Patience(self.name)
-        rows = OriginalRows(problem, config.layers)
-        redraws = PATIENCE if config.valid_actions else 0
-        env = ledger.play_env(observation="ids", on_invalid="penalise", **config.rules())
-        while not ledger.spent:
-            patience.start()
-            network = DenseStack(rows.rows, WIDTHS, rows.rows, rows.classes)
-            adam = DecayingAdam(network.parameters(), config.faithful_learning_rate)
-            env.reset(seed=int(rng.integers(2**31)))
-            player = RowPlayer(
-                network, adam, rows, env, config, rng, zero_is_one=True, redraws=redraws
-            )
-            loss = player.run(ledger, patience)
-            self._report(ledger, **{f"{self.name}__loss": loss})
+    def _redraws(self) -> int:
+        return PATIENCE if self.config.valid_actions else 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agents.original.label_reinforce import keras_cross_entropy, labels
 from agents.original.lstm_v1 import measured
 from agents.original.masked_policy import MaskedPolicy, State
-from agents.original.original_agent import OriginalAgent, OriginalConfig
+from agents.original.original_agent import LabelConfig, OriginalAgent
 from agents.original.original_networks import DecayingAdam, DenseStack
 from agents.original.original_rows import OriginalRows, Patience
 from agents.original.returns import discounted_returns, standardised
@@ -23,27 +23,11 @@ WIDTHS = (128, 128, 64, 64, 32, 32, 16, 16)
 
 
 @dataclass(frozen=True)
-class FFV1Config(OriginalConfig):
+class FFV1Config(LabelConfig):
     """Hyperparameters of `FFV1`."""
 
     layers: int = 6
     """Original form: tokens of every network, the end token included."""
-
-    faithful_alpha: float = 1e-4
-    """Original form: step of the labels."""
-
-    gamma: float = 0.99
-    """Original form: discount from play to play."""
-
-    faithful_learning_rate: float = 1e-3
-    """Original form: step size of Adam."""
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        super().__post_init__()
-        self.require(self.layers >= 1, "layers is 1 or more")
-        self.require(0 <= self.gamma <= 1, "gamma lies in 0 … 1")
-        self.require(self.faithful_learning_rate > 0, "faithful_learning_rate is above 0")
 
 
 class PrefixPolicy(MaskedPolicy):

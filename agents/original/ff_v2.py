@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from agents.original.masked_policy import MaskedPolicy
-from agents.original.original_agent import OriginalAgent
-from agents.original.original_networks import DecayingAdam, DenseStack
-from agents.original.original_rows import OriginalRows, Patience
-from agents.original.row_plays import RowConfig, RowPlayer
-from agents.original.row_policy import RowPolicy
-from emnas_gym.ledger import Ledger
-from emnas_gym.problem import Problem
+from agents.original.row_agent import RowAgent
+from agents.original.row_plays import RowConfig
 
 WIDTHS = (64, 32, 16, 8, 8, 16, 32, 64)
 
@@ -24,7 +16,7 @@ class FFV2Config(RowConfig):
     """Hyperparameters of `FFV2`; those of the original form are as in `RowConfig`."""
 
 
-class FFV2(OriginalAgent):
+class FFV2(RowAgent):
     """EMNAS ff_v2 (2021): a play is a whole sequence, y = p + α · Ĝ · (onehot(a) − p) for each row.
 
     Mended: every play starts from zeros and is a decision of its own, Ĝ = (r − b) / σ; rows see the
@@ -42,19 +34,6 @@ class FFV2(OriginalAgent):
     name: ClassVar[str] = "ff-v2"
     summary: ClassVar[str] = "EMNAS ff_v2: all layers at once, gradient as labels; or faithful."
     config_type = FFV2Config
-    by_labels: ClassVar[bool] = True
-
-    def _policy(self, problem: Problem) -> MaskedPolicy:
-        return RowPolicy(problem, self.config.width, (64,))
-
-    def _search_as_it_was(self, problem: Problem, ledger: Ledger, rng: np.random.Generator) -> None:
-        config, patience = self.config, Patience(self.name)
-        rows = OriginalRows(problem, config.layers)
-        env = ledger.play_env(observation="ids", on_invalid="penalise", **config.rules())
-        while not ledger.spent:
-            patience.start()
-            network = DenseStack(rows.rows, WIDTHS, rows.rows, rows.classes - 1)
-            adam = DecayingAdam(network.parameters(), config.faithful_learning_rate)
-            env.reset(seed=int(rng.integers(2**31)))
-            loss = RowPlayer(network, adam, rows, env, config, rng).run(ledger, patience)
-            self._report(ledger, **{f"{self.name}__loss": loss})
+    hidden: ClassVar[tuple[int, ...]] = (64,)
+    widths: ClassVar[tuple[int, ...]] = WIDTHS
+    lacks: ClassVar[int] = 1

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from agents.original.masked_policy import MaskedPolicy
-from agents.original.original_agent import OriginalAgent
-from agents.original.original_networks import DecayingAdam, DenseStack
-from agents.original.original_rows import OriginalRows, Patience
-from agents.original.row_plays import RowConfig, RowPlayer
-from agents.original.row_policy import RowPolicy
-from emnas_gym.ledger import Ledger
-from emnas_gym.problem import Problem
+from agents.original.row_agent import RowAgent
+from agents.original.row_plays import RowConfig
 
 WIDTHS = (512, 256, 128, 64, 32, 16, 16, 32, 64, 128, 256, 512)
 
@@ -36,7 +28,7 @@ class FFV3Config(RowConfig):
     """Original form: zeros, random, best_of_episode or best."""
 
 
-class FFV3(OriginalAgent):
+class FFV3(RowAgent):
     """EMNAS ff_v3 (2021): as ff-v2, for any length: what follows the end token is 0.
 
     Mended: every play starts from the best sequence so far and is a decision of its own,
@@ -54,20 +46,5 @@ class FFV3(OriginalAgent):
     name: ClassVar[str] = "ff-v3"
     summary: ClassVar[str] = "EMNAS ff_v3: all layers at once, of any length; mended or faithful."
     config_type = FFV3Config
-    by_labels: ClassVar[bool] = True
     from_best: ClassVar[bool] = True
-
-    def _policy(self, problem: Problem) -> MaskedPolicy:
-        return RowPolicy(problem, self.config.width, (64, 64))
-
-    def _search_as_it_was(self, problem: Problem, ledger: Ledger, rng: np.random.Generator) -> None:
-        config, patience = self.config, Patience(self.name)
-        rows = OriginalRows(problem, config.layers)
-        env = ledger.play_env(observation="ids", on_invalid="penalise", **config.rules())
-        while not ledger.spent:
-            patience.start()
-            network = DenseStack(rows.rows, WIDTHS, rows.rows, rows.classes)
-            adam = DecayingAdam(network.parameters(), config.faithful_learning_rate)
-            env.reset(seed=int(rng.integers(2**31)))
-            loss = RowPlayer(network, adam, rows, env, config, rng).run(ledger, patience)
-            self._report(ledger, **{f"{self.name}__loss": loss})
+    widths: ClassVar[tuple[int, ...]] = WIDTHS

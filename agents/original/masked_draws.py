@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from agents.episodes import Episodes
+from agents.episodes import Episodes, lock_step
 from agents.original.masked_policy import MaskedPolicy
-from emnas_gym.masks import mask_table
 from emnas_gym.problem import Problem
-from emnas_gym.walk_batch import WalkBatch
 
 Tokens = tuple[int, ...]
 
@@ -37,24 +34,8 @@ def draw(
     Returns:
         Tokens filled up with 0, shape (count, T), and masks, shape (count, T, K + 1).
     """
-    walks = WalkBatch(mask_table(problem.automaton), count)
-    size, length = problem.space.num_tokens + 1, problem.max_layers
-    masks = torch.zeros(count, length, size, dtype=torch.bool)
-    masks[..., 0] = True  # of what is over before the last position
-    last, state = torch.zeros(count, dtype=torch.long), policy.start(context.expand(count, -1))
-    for placed in range(length):
-        rows = walks.masks(None)
-        masks[:, placed] = torch.from_numpy(walks.table.rows[rows]).bool()
-        log_probs, state = policy.step(last, state, masks[:, placed], placed)
-        if generator is None:
-            last = log_probs.argmax(dim=1)
-        else:
-            last = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
-        running = np.flatnonzero(walks.state >= 0)
-        walks.place(running, last.numpy()[running])
-        if (walks.state < 0).all():
-            break
-    return torch.from_numpy(walks.tokens.copy()), masks
+    state = policy.start(context.expand(count, -1))
+    return lock_step(policy, state, problem, count, generator)
 
 
 class Draws:

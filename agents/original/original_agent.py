@@ -75,6 +75,30 @@ class OriginalConfig(MendedConfig):
     """True gives the original rule with its defects; the options above then mean nothing."""
 
 
+@dataclass(frozen=True)
+class LabelConfig(OriginalConfig):
+    """Hyperparameters of the agents whose original form applies the gradient as labels."""
+
+    layers: int = 6
+    """Original form: most tokens of a network, the end token included."""
+
+    faithful_alpha: float = 1e-4
+    """Original form: step of the labels."""
+
+    gamma: float = 0.99
+    """Original form: discount from play to play."""
+
+    faithful_learning_rate: float = 1e-3
+    """Original form: step size of Adam."""
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        self.require(self.layers >= 1, "layers is 1 or more")
+        self.require(0 <= self.gamma <= 1, "gamma lies in 0 … 1")
+        self.require(self.faithful_learning_rate > 0, "faithful_learning_rate is above 0")
+
+
 class OriginalAgent(MendedAgent):
     """An agent of EMNAS in both forms."""
 

@@ -69,20 +69,23 @@ def levels_of(space: TokenSpace) -> list[NDArray[np.int64]]:
 
     Parameters that are equal for all tokens are left out.
     """
-    details = detail_table(space)
-    columns = [i for i in range(details.shape[1]) if len(np.unique(details[1:, i])) > 1]
-    prefixes = [details[:, columns[: n + 1]] for n in range(len(columns))]
+    told = _telling(space)
+    prefixes = [told[:, : n + 1] for n in range(told.shape[1])]
     return [np.unique(rows, axis=0, return_inverse=True)[1].ravel() for rows in prefixes]
 
 
 def values_of(space: TokenSpace, levels: list[Tensor]) -> list[NDArray[np.int64]]:
     """For each parameter: the index of its value for each group of tokens of `levels_of`."""
-    details = detail_table(space)
-    columns = [i for i in range(details.shape[1]) if len(np.unique(details[1:, i])) > 1]
     found = []
-    for column, level in zip(columns, levels, strict=True):
-        index = np.unique(details[:, column], return_inverse=True)[1].ravel()
+    for column, level in zip(_telling(space).T, levels, strict=True):
+        index = np.unique(column, return_inverse=True)[1].ravel()
         values = np.zeros(int(level.max()) + 1, dtype=np.int64)
         values[level.numpy()] = index
         found.append(values)
     return found
+
+
+def _telling(space: TokenSpace) -> NDArray[np.float32]:
+    """The details of all tokens that are not equal for all of them, shape (K + 1, parameters)."""
+    details = detail_table(space)
+    return details[:, [len(np.unique(column)) > 1 for column in details[1:].T]]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.original.label_reinforce import keras_cross_entropy, labels
-from agents.original.original_agent import OriginalConfig
+from agents.original.original_agent import LabelConfig
 from agents.original.original_networks import DecayingAdam, DenseStack
 from agents.original.original_rows import OriginalRows, Patience
 from agents.original.returns import discounted_returns, standardised
@@ -18,20 +18,11 @@ from emnas_gym.play_env import EmNASPlayEnv
 
 
 @dataclass(frozen=True)
-class RowConfig(OriginalConfig):
+class RowConfig(LabelConfig):
     """Hyperparameters of ff-v2, ff-v3 and controller-v2; the rules are those of `EmNASPlayEnv`."""
-
-    layers: int = 6
-    """Original form: most tokens of a network, the end token included."""
 
     faithful_alpha: float = 1e-8
     """Original form: step of the labels."""
-
-    gamma: float = 0.99
-    """Original form: discount from play to play."""
-
-    faithful_learning_rate: float = 1e-3
-    """Original form: step size of Adam."""
 
     reward_min: float = 0.55
     """Original form: an episode ends with a reward below it."""
@@ -53,13 +44,6 @@ class RowConfig(OriginalConfig):
 
     next_reward: str = "own"
     """Original form: own, best, best_by_episode or best_of_episode."""
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        super().__post_init__()
-        self.require(self.layers >= 1, "layers is 1 or more")
-        self.require(0 <= self.gamma <= 1, "gamma lies in 0 … 1")
-        self.require(self.faithful_learning_rate > 0, "faithful_learning_rate is above 0")
 
     def rules(self) -> dict[str, Any]:
         """Keywords of the environment of the original form."""

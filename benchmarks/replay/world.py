@@ -65,17 +65,7 @@ def make_world(record: Record, given: Given) -> gym.Env[Any, Any]:
     problem = make_problem(record, given)
     evaluator = _evaluator(record, problem, given)
     _compare("evaluator", record.rests_on, evaluator.rests_on)
-    return EmNASEnv(
-        space=problem.space,
-        task=problem.task,
-        device=problem.device,
-        budgets=problem.budgets,
-        evaluator=evaluator,
-        reward=problem.reward,
-        min_layers=problem.min_layers,
-        max_layers=problem.max_layers,
-        on_invalid="end",
-    )
+    return EmNASEnv(evaluator=evaluator, **problem.keywords(), on_invalid="end")
 
 
 def _checked_id(env: str) -> str:
