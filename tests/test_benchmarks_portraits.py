@@ -389,6 +389,13 @@ def test_the_page_has_no_agent_that_is_not_registered(sections: dict[str, str]) 
     assert "overview" in pictures
 
 
+def test_the_page_names_the_tuned_options_that_are_shipped() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    told = text.split("**Tuned options.**")[1].split("The files in")[0]
+    shipped = (ROOT / "agents" / "tuned").glob("*.toml")
+    assert set(re.findall(r"`([\w-]+)`[,.]", told)) == {path.stem for path in shipped}
+
+
 def test_a_result_line_says_what_the_figures_say() -> None:
     one = {"seeds": [0, 1], "mean": {"20": [0.9, 0.95, 1.0]}, "optimum_found": 1, "p_holm": 0.2}
     base = one | {"mean": {"20": [0.8, 0.85, 0.9]}, "optimum_found": 0, "p_holm": None}
