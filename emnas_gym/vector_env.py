@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +25,13 @@ from emnas_gym.rewards import Reward
 from emnas_gym.tasks import Task
 from emnas_gym.token_space import TokenSpace
 from emnas_gym.vector_info import Info, measured_info, put, put_rows
+from emnas_gym.vector_turn import Flags, Ints, Turn
 from emnas_gym.views import ON_INVALID, PATIENCE, PENALTY, Observation, View, known
 from emnas_gym.walk_batch import WalkBatch
 from emnas_gym.walks import Walks
 
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 RENDER_MODES = ("ansi", "rgb_array")
 EVERY = slice(None)
-
-
-@dataclass
-class Turn:
-    """One step of N environments.
-
-    Attributes:
-        tokens: (N,), what is placed, or was asked for where it is illegal.
-        stepped: (N,), environments that take the step; others are only reset.
-        all_step: Whether these are all.
-        invalid: (N,), those of them whose token was illegal.
-        rewards: (N,).
-        terminated: (N,).
-        truncated: (N,).
-        finished: Environments whose network is complete.
-        measured: How many of these were measured; the first ones.
-        spent: (N,), environments that find the ledger spent.
-        info: What those that are finished, or ended illegally, tell.
-    """
-
-    tokens: Ints
-    stepped: Flags
-    all_step: bool
-    invalid: Flags
-    rewards: NDArray[np.float64]
-    terminated: Flags
-    truncated: Flags
-    finished: Ints
-    measured: int
-    spent: Flags | None
-    info: Info
 
 
 class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):

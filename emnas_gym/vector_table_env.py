@@ -14,8 +14,9 @@ from emnas_gym.errors import UnknownName
 from emnas_gym.rewards import Reward
 from emnas_gym.table import Table
 from emnas_gym.table_env import BENCH, table_problem
-from emnas_gym.vector_env import EmNASVectorEnv, Turn
+from emnas_gym.vector_env import EmNASVectorEnv
 from emnas_gym.vector_info import put_rows
+from emnas_gym.vector_turn import Turn
 
 
 class EmNASVectorTableEnv(EmNASVectorEnv):
