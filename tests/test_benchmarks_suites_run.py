@@ -198,3 +198,13 @@ def test_interrupted_and_resumed_a_suite_is_the_same(tmp_path: Path) -> None:  #
         assert all(cell in shown for row in rows for cell in row)
     with pytest.raises(StoreError, match="a result of format 2 is shown here, not of None"):
         show_suite({"suite": "first", "agents": {}}, console)
+
+
+def test_shares_that_the_sample_is_too_small_for_are_not_told(tmp_path: Path) -> None:
+    """Of twenty networks nobody can say which reward the best per cent has."""
+    result = run_here(small_suite(seeds=1, evaluations=20), tmp_path)
+    thresholds = result["environments"][0]["reference"]["thresholds"]
+    unknown = {share for share, value in thresholds.items() if value is None}
+    assert {"1", "0.1"} <= unknown < set(thresholds)
+    for run in result["runs"]:
+        assert set(run["to_top"]) == set(thresholds) - unknown
