@@ -119,8 +119,12 @@ def needed(protocol: Protocol, cell: Cell, outcomes: Sequence[Outcome]) -> int:
         return cell.contestant.runs
     if len(outcomes) < PILOT:
         return PILOT
-    seconds = statistics.median(one.cpu_s for one in outcomes[:PILOT])
-    return max(protocol.runs_of(cell.contestant, seconds), PILOT)
+    return max(protocol.runs_of(cell.contestant, pilot_seconds(outcomes)), PILOT)
+
+
+def pilot_seconds(outcomes: Sequence[Outcome]) -> float:
+    """CPU seconds of a run, by which the number of runs is decided once and for all."""
+    return statistics.median(one.cpu_s for one in outcomes[:PILOT])
 
 
 def _missing(protocol: Protocol, cell: Cell, store: RunStore) -> list[int]:
@@ -168,7 +172,7 @@ def _work(
 
 def _chunks(seeds: Sequence[int], known: Sequence[Outcome]) -> Iterator[tuple[int, ...]]:
     """Seeds in parts of about equal time; a pilot is one part."""
-    seconds = statistics.median([one.cpu_s for one in known[:PILOT]]) if known else CHUNK_S / PILOT
+    seconds = pilot_seconds(known) if known else CHUNK_S / PILOT
     size = max(int(CHUNK_S / max(seconds, 1e-3)), 1)
     for start in range(0, len(seeds), size):
         yield tuple(seeds[start : start + size])

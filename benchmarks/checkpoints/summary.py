@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.checkpoints.known_tables import open_world
 from benchmarks.checkpoints.one_run import Outcome
 from benchmarks.checkpoints.protocol import Protocol, World
-from benchmarks.checkpoints.runner import Cell, is_whole
+from benchmarks.checkpoints.runner import Cell, is_whole, pilot_seconds
 from benchmarks.checkpoints.store import RunStore
 from benchmarks.comparison.significance import holm, p_greater
 from benchmarks.suites.checked_fields import (
@@ -48,6 +48,7 @@ _cell = fields(
     options=named(plain),
     wall_s=number(0),
     cpu_s=number(0),
+    pilot_s=number(0),
     points=named(_point, 100),
 )
 _world = fields(
@@ -107,7 +108,7 @@ def known_cells(
         one = there.get(digest(cell.key))
         if one is None:
             continue
-        wanted = protocol.runs_of(cell.contestant, one["cpu_s"])
+        wanted = protocol.runs_of(cell.contestant, one["pilot_s"])
         if min(point["runs"] for point in one["points"].values()) >= wanted:
             found[cell.key] = one
     return found
@@ -190,6 +191,7 @@ def _of(cell: Cell, outcomes: Sequence[Outcome], random: Sequence[Outcome]) -> d
         "options": json.loads(cell.key)["config"],
         "wall_s": statistics.median(one.wall_s for one in outcomes),
         "cpu_s": statistics.median(one.cpu_s for one in outcomes),
+        "pilot_s": pilot_seconds(outcomes),
         "points": {
             str(at): _point_of(_column(outcomes, i), _column(random, i))
             for i, at in enumerate(cell.checkpoints)
