@@ -100,8 +100,10 @@ class _Grid:
 
 def _slots(scene: Scene) -> int:
     """Room for the input, all layers that may come, and what the output adds to its own."""
-    builder = GraphBuilder((1, 1, 1))
     space = scene.problem.space
+    if not space.end_token:
+        return len(scene.boxes)
+    builder = GraphBuilder((1, 1, 1))
     space.spec(space.end_token).lower(builder, scene.problem.task.classes)
     output = len(boxes(builder.build())) - 1
     return max(scene.problem.max_layers + output, len(scene.boxes))
