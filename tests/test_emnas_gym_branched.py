@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import ByTokens
+from table_worlds import TRAINED
 
 from emnas_gym import costs
 from emnas_gym.branched import CellSpace
@@ -24,7 +25,9 @@ from emnas_gym.errors import (
     SpaceFileError,
     UnknownName,
 )
+from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
+from emnas_gym.registry import resolve
 from emnas_gym.space import CellSpaceName, load_space, resolve_space, space_names
 from emnas_gym.tasks import DIGITS, Task
 from emnas_gym.testing import check_search_space
@@ -171,6 +174,34 @@ def test_two_genomes_that_differ_in_an_edge_are_different_graphs() -> None:  # A
     assert not any(graph.is_chain for graph in graphs)
 
 
+@pytest.mark.parametrize("side", [32, 64])
+def test_a_pair_of_cells_is_stacked_and_transferred(side: int) -> None:  # A8, A12
+    task = Task("colour", (side, side, 3), 10)
+    small = load_space("darts-cell")
+    tokens = small.sample(np.random.default_rng(side)).tokens
+    for count in range(1, 7):
+        space = small.with_cells(count)
+        network = space.architecture(tokens)
+        graph = network.graph(task)
+        outputs = [n.shape for n in graph if n.op == "concat"]
+        normal, half = (side, side, 16), (side // 2, side // 2, 32)
+        assert outputs == [normal] * count + [half] * count
+        spent = space.automaton(task).walk(tokens)[1]
+        assert (spent[FLASH], spent[MACS]) == (costs.flash_bytes(graph), costs.macs(graph))
+    with pytest.raises(InvalidArchitecture, match="has 1 to 32 cells a stage, not 33"):
+        small.with_cells(33)
+
+
+def test_the_edges_of_a_pair_are_searched() -> None:  # A4, A12
+    space = load_space("darts-cell")
+    choices = {p: names[0] for p, names in space.operations.items()}
+    other = choices | {"normal: n3 reads": "n1+n2"}
+    one, two = (space.architecture(space.encode(c)).graph(DIGITS) for c in (choices, other))
+    assert one != two and len(one.nodes) == len(two.nodes)
+    for graph in (one, two):
+        assert all(source < i for i, node in enumerate(graph) for source in node.inputs)
+
+
 # ----------------------------------------------------------------------------------------- masks
 
 
@@ -236,6 +267,8 @@ def test_a_thousand_channels_on_a_small_machine() -> None:
     for channels in (0, 2.5, True):
         with pytest.raises(InvalidArchitecture, match="whole number above 0"):
             load_space("lenna-block").with_channels(channels)  # type: ignore[arg-type]
+    assert wide.with_channels(8).skeleton == load_space("lenna-block").skeleton
+    assert wide.with_cells(2).with_channels(8).name == "lenna-block@cells=2,channels=8"
     with pytest.raises(InvalidArchitecture, match="stage of 6000; stages have 1 to 4,096"):
         load_space("lenna-reduction").with_channels(3000)
     one = load_space("lenna-reduction").with_channels(1)
@@ -312,7 +345,7 @@ def test_tokens_that_are_no_network() -> None:  # A16
         space.encode({"0→4": "skip"})
     with pytest.raises(InvalidArchitecture, match="tokens 1 to 30, not 31"):
         space.describe(31)
-    with pytest.raises(InvalidArchitecture, match="choices at positions"):
+    with pytest.raises(InvalidArchitecture, match="choices in a cell, not layers"):
         space.spec(1)
     with pytest.raises(UnknownName, match="did you mean nb201-cell"):
         load_space("nb201-cel")
@@ -323,3 +356,53 @@ def test_too_many_states_are_refused(tmp_path: Path) -> None:
     text = SMALL.replace("[[0, 1], [0, 2], [1, 2], [0, 3], [1, 3], [2, 3]]", str(edges))
     with pytest.raises(InfeasibleBudgets, match="states of .* tokens, too many to hold"):
         _space(tmp_path, text.replace('"conv3x3"', '"conv3x3", "conv1x1", "sep3x3"')).automaton()
+
+
+# ---------------------------------------------------------------------------------- environments
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_single_and_native_vector_environments_are_equal(name: str) -> None:  # B2, B25
+    single = gym.make(name, evaluator=ByTokens()).unwrapped
+    many = gym.make_vec(name, 3, "vector_entry_point", evaluator=ByTokens())
+    _, info = many.reset(seed=7)
+    makers = [gym.make(name, evaluator=ByTokens()).unwrapped for _ in range(3)]
+    masks = [env.reset(seed=7 + i)[1]["action_mask"] for i, env in enumerate(makers)]
+    rng = np.random.default_rng(0)
+    for _ in range(single.problem.max_layers):  # type: ignore[attr-defined]
+        assert np.array_equal(info["action_mask"], masks)
+        actions = np.array([rng.choice(np.flatnonzero(mask)) for mask in masks])
+        _, rewards, ended, _, info = many.step(actions)
+        steps = [env.step(action) for env, action in zip(makers, actions, strict=True)]
+        assert rewards.tolist() == [step[1] for step in steps]
+        assert ended.tolist() == [step[2] for step in steps]
+        masks = [step[4]["action_mask"] for step in steps]
+    assert ended.all()
+
+
+def test_a_whole_cell_as_one_action() -> None:
+    env = gym.make("EmNASPlay-v0", space="nb201-cell", evaluator=ByTokens(), budgets={})
+    env.reset(seed=0)
+    space, rng = load_space("nb201-cell"), np.random.default_rng(0)
+    for _ in range(5):
+        tokens = space.sample(rng).tokens
+        _, _, _, _, info = env.step(np.array(tokens))
+        assert tuple(info["architecture"]) == tokens
+
+
+@pytest.mark.parametrize("name", ["random", "evolution", "reinforce", "maskable-ppo", "bananas"])
+def test_agents_search_cells_and_blocks(name: str) -> None:
+    options: dict[str, dict[str, object]] = {
+        "evolution": {"population": 8, "tournament": 3},
+        "reinforce": {"batch": 8, "hidden": 16, "width": 8},
+        "maskable-ppo": {"envs": 4, "steps": 8, "hidden": 16, "width": 4, "minibatch": 16},
+        "bananas": {"initial": 8},
+    }
+    limits = {"flash_bytes": 16_000, "macs": 900_000}
+    for space in ("nb201-cell", "lenna-block"):
+        problem = Problem.make(space, budgets=limits)
+        ledger = Ledger(ByTokens(), problem, 16)
+        agent = resolve("agent", name).with_options(**options.get(name, {}))
+        agent.search(problem, ledger, 0)
+        assert len(ledger.rows) == 16
+        assert all(problem.automaton.fits(row.tokens) for row in ledger.rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emnas_gym.branched.cell import Cell
-from emnas_gym.branched.cell_space import WIDEST, CellSpace
+from emnas_gym.branched.cell_space import MOST_CELLS, WIDEST, CellSpace
 from emnas_gym.branched.edge_cell import EdgeCell
 from emnas_gym.branched.free_cell import FreeCell
 from emnas_gym.branched.isomorphism import Edge
@@ -15,7 +15,7 @@ from emnas_gym.branched.skeleton import JOINS, SHARES, Skeleton, Stage
 from emnas_gym.checked_toml import CheckedToml, read_toml
 from emnas_gym.space_file import MAX_TOKENS
 
-MAX_NODES, MAX_EDGES, MAX_CELLS = 16, 64, 64
+MAX_NODES, MAX_EDGES = 16, 64
 NAMES = {"normal", "reduction"}
 
 
@@ -76,8 +76,8 @@ class _Reader(CheckedToml):
         if not isinstance(stages, list) or not stages:
             raise self.fail("stages", "is one or more [[stages]] tables")
         found = tuple(self.stage(stage, f"stages[{i}].") for i, stage in enumerate(stages))
-        if sum(stage.cells for stage in found) > MAX_CELLS:
-            raise self.fail("stages", f"have over {MAX_CELLS} cells")
+        if sum(stage.cells for stage in found) > MOST_CELLS:
+            raise self.fail("stages", f"have over {MOST_CELLS} cells")
         given = self.table(data["cells"], "cells")
         return Skeleton(
             self.number(stem["channels"], "stem.channels", WIDEST),
@@ -93,7 +93,7 @@ class _Reader(CheckedToml):
         self.keys(stage, where, {"channels", "cells", "join"}, {"channels", "cells"})
         return Stage(
             self.number(stage["channels"], where + "channels", WIDEST),
-            self.number(stage["cells"], where + "cells", MAX_CELLS),
+            self.number(stage["cells"], where + "cells", MOST_CELLS),
             self.choice(stage.get("join", "none"), where + "join", JOINS),
         )
 

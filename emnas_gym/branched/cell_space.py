@@ -18,11 +18,12 @@ from emnas_gym.branched.skeleton import Skeleton
 from emnas_gym.budgets import Budgets
 from emnas_gym.errors import InfeasibleBudgets, InvalidArchitecture, nearest
 from emnas_gym.graph import LayerGraph
+from emnas_gym.layers import LayerSpec
 from emnas_gym.measurement import Measurement
 from emnas_gym.tasks import DIGITS, Task
 from emnas_gym.token_space import TokenSpace
 
-WIDEST = 4096  # channels
+WIDEST, MOST_CELLS = 4096, 64  # channels of a stage, cells of a network
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +132,17 @@ class CellSpace(TokenSpace):
         if not 1 <= token <= self.num_tokens:
             raise InvalidArchitecture(f"{self.name} has tokens 1 to {self.num_tokens}, not {token}")
         return " = ".join(self._choice[token - 1])
+
+    def spec(self, token: int) -> LayerSpec:
+        """No token is a layer here.
+
+        Raises:
+            InvalidArchitecture: Always.
+        """
+        raise InvalidArchitecture(
+            f"{self.name} is a space of cells: its tokens are choices in a cell, not layers; ask a "
+            "network for its graph"
+        )
 
     def encode(self, choices: Mapping[str, str]) -> tuple[int, ...]:
         """Tokens of a network that is given as position → choice.
@@ -266,6 +278,26 @@ class CellSpace(TokenSpace):
             return 0
         return math.prod(map(len, self.operations.values()))
 
+    def with_cells(self, cells: int) -> CellSpace:
+        """The same space with so many cells in every stage; the tokens of shared cells stay.
+
+        Raises:
+            InvalidArchitecture: If that is no whole number above 0, or more than `MOST_CELLS`.
+        """
+        count = len(self.skeleton.stages)
+        if type(cells) is not int or not 1 <= cells <= MOST_CELLS // count:
+            raise InvalidArchitecture(
+                f"{self.name} has 1 to {MOST_CELLS // count} cells a stage, not {cells!r}"
+            )
+        stages = tuple(replace(stage, cells=cells) for stage in self.skeleton.stages)
+        return self._changed(f"cells={cells}", replace(self.skeleton, stages=stages))
+
+    def _changed(self, change: str, skeleton: Skeleton) -> CellSpace:
+        """The space under a name that says so."""
+        (name, _, before), key = self.name.partition("@"), change.partition("=")[0]
+        kept = [part for part in before.split(",") if part and part.partition("=")[0] != key]
+        return replace(self, name=f"{name}@{','.join([*kept, change])}", skeleton=skeleton)
+
     def with_channels(self, channels: int) -> CellSpace:
         """The same space with so many channels in the stem, and stages in proportion.
 
@@ -285,4 +317,4 @@ class CellSpace(TokenSpace):
                 )
             stages.append(replace(stage, channels=width))
         skeleton = replace(old, channels=channels, stages=tuple(stages))
-        return replace(self, skeleton=skeleton, name=f"{self.name.split('@')[0]}@{channels}")
+        return self._changed(f"channels={channels}", skeleton)

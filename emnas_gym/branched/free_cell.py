@@ -130,15 +130,16 @@ class FreeCell(Cell):
         latest = builder.nodes[reads[-1]].shape
         values = []
         for source in reads:
-            step = -(-builder.nodes[source].shape[0] // latest[0])
+            before = builder.nodes[source].shape
+            step = max(-(-before[axis] // latest[axis]) for axis in (0, 1))
             values.append(convolution(builder, source, channels, step))
         chosen: set[int] = set()
         for node in self.decode(choices):
-            before, ends = len(builder.nodes), []
+            count, ends = len(builder.nodes), []
             for source, op in node:
                 step = stride if source < self.inputs else 1
                 ends.append(lower(self.operations[op], builder, values[source], channels, step))
-            chosen |= set(range(before, len(builder.nodes)))
+            chosen |= set(range(count, len(builder.nodes)))
             values.append(builder.join("add", ends))
         inputs = tuple(builder.nodes[v].shape for v in values[: self.inputs])
         shape = (-(-latest[0] // stride), -(-latest[1] // stride), channels)
