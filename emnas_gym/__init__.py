@@ -56,14 +56,14 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "space": "nb201-cell",
         "task": "digits",
         "device": "stm32f446re",
-        "budgets": {"ram_bytes": 16384, "flash_bytes": 16384},
+        "budgets": {"ram_bytes": 12288, "flash_bytes": 16384},
         "evaluator": "trained",
     },
     "EmNASBlock-v0": {
         "space": "lenna-block",
         "task": "digits",
         "device": "stm32f446re",
-        "budgets": {"ram_bytes": 32768, "flash_bytes": 24576},
+        "budgets": {"ram_bytes": 27648, "flash_bytes": 24576},
         "evaluator": "trained",
     },
     "EmNASPlay-v0": {

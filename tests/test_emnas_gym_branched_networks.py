@@ -112,7 +112,7 @@ def test_a_cell_is_trained_and_judged_by_the_environment() -> None:
     from predictors.training import Recipe
 
     evaluator = TrainedEvaluator(load("digits", 16), Recipe(epochs=3), workers=1)
-    env = gym.make("EmNASCell-v0", evaluator=["analytic", evaluator])
+    env = gym.make("EmNASCell-v0", evaluator=["analytic", evaluator], budgets={"ram_bytes": 16384})
     space = load_space("nb201-cell")
     choices = dict.fromkeys(space.operations, "skip") | {"0→1": "conv3x3", "0→3": "conv1x1"}
     env.reset(seed=0)
