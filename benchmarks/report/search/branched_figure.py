@@ -53,9 +53,9 @@ def _block(box: Box, centre: tuple[float, float], width: float) -> list[Mark]:
     activation = "" if box.activation == "none" else box.activation
     words = (box.label, shape_text(box.shape), box.window, activation)
     told = " · ".join(word for word in words if word)
-    data = f"M{x - wide / 2:.1f} {y - tall:.1f}h{wide:.1f}v{tall:.1f}h{-wide:.1f}z"
+    data = f"M{x - wide / 2:.1f} {y - tall / 2:.1f}h{wide:.1f}v{tall:.1f}h{-wide:.1f}z"
     name = box.window.replace(" ", "") or {"add": "+", "concat": "||"}.get(box.op, "")
     marks = [Mark(f"block {box.kind}", data, text=told)]
     if name and width >= READABLE:
-        marks.append(Mark("tick middle", x=x, y=y + 0.4 * ROW, text=name))
+        marks.append(Mark("tick middle", x=x, y=y + 0.45 * ROW, text=name))
     return marks
