@@ -52,6 +52,20 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "device": "sipeed-maix-bit",
     },
     "EmNASTable-v0": {"table": "bench"},
+    "EmNASCell-v0": {
+        "space": "nb201-cell",
+        "task": "digits",
+        "device": "stm32f446re",
+        "budgets": {"ram_bytes": 12288, "flash_bytes": 16384},
+        "evaluator": "trained",
+    },
+    "EmNASBlock-v0": {
+        "space": "lenna-block",
+        "task": "digits",
+        "device": "stm32f446re",
+        "budgets": {"ram_bytes": 27648, "flash_bytes": 24576},
+        "evaluator": "trained",
+    },
     "EmNASPlay-v0": {
         "space": "emnas-382",
         "task": "digits",

@@ -7,12 +7,15 @@ from typing import Self
 
 import numpy as np
 
+from emnas_gym import costs
 from emnas_gym.architecture import Architecture
 from emnas_gym.chain_costs import chain_costs
 from emnas_gym.columns import Columns
 from emnas_gym.cost_vectors import FLASH, HEAD, KEPT, MACS, PLANNING, ram_of
 from emnas_gym.devices import Device
 from emnas_gym.evaluator import Evaluator, Result
+from emnas_gym.grammar import Grammar
+from emnas_gym.graph import LayerGraph
 from emnas_gym.layer_automaton import LayerAutomaton
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
@@ -71,18 +74,30 @@ class AnalyticEvaluator(Evaluator):
         return [self._measure(architecture) for architecture in batch]
 
     def _measure(self, architecture: Architecture) -> Measurement:
+        if not isinstance(architecture.space, Grammar):
+            return self._measure_graph(architecture.graph(self.task))
         layers = chain_costs(architecture.space, self.task.classes)
         spent, params = layers.network(self.task, architecture.tokens)
-        macs = int(spent[MACS])
+        known = {
+            "params": params,
+            "flash_bytes": int(spent[FLASH]),
+            "arena_head_bytes": int(spent[HEAD]),
+            "ram_bytes": int(ram_of(spent)),
+        }
+        return self._timed(int(spent[MACS]), known)
+
+    def _measure_graph(self, graph: LayerGraph) -> Measurement:
+        """A network with branches, whose RAM depends on which maps are alive together."""
+        known = {
+            "params": costs.params(graph),
+            "flash_bytes": costs.flash_bytes(graph),
+            "arena_head_bytes": costs.arena_head_bytes(graph),
+            "ram_bytes": costs.ram_bytes(graph),
+        }
+        return self._timed(costs.macs(graph), known)
+
+    def _timed(self, macs: int, known: dict[str, int]) -> Measurement:
         latency = self.latency_ms(macs)
         power = self.device.active_power_mw
-        return Measurement.of(
-            "analytic",
-            macs=macs,
-            params=params,
-            flash_bytes=int(spent[FLASH]),
-            arena_head_bytes=int(spent[HEAD]),
-            ram_bytes=int(ram_of(spent)),
-            latency_ms=latency,
-            energy_mj=None if latency is None or power is None else power * latency / 1000.0,
-        )
+        energy = None if latency is None or power is None else power * latency / 1000.0
+        return Measurement.of("analytic", macs=macs, latency_ms=latency, energy_mj=energy, **known)

@@ -45,7 +45,9 @@ class EmNASEnv(gym.Env[Observation, np.int64]):
     ``Discrete(K + 1)``: the id of the next token. Token 0 means "no layer" and is legal only when
     the episode is over. ``info["action_mask"]`` and `action_masks` tell which tokens are legal;
     with the mask obeyed every finished network builds and fits the budgets on flash, RAM and MACs
-    (on devices whose memory we plan; see `emnas_gym.devices.Device`).
+    (on devices whose memory we plan; see `emnas_gym.devices.Device`). Where cells are searched
+    (`emnas_gym.branched.CellSpace`) that holds of flash and MACs, and ``info["feasible"]`` tells
+    whether RAM is kept.
 
     ## Observations
     ``tokens`` (default): ``MultiDiscrete([K + 1] * max_layers)``, filled up with 0. ``ids``: the

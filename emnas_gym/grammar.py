@@ -142,9 +142,14 @@ class Grammar(TokenSpace):
             InvalidArchitecture: If a rule is broken or a window does not fit its map.
         """
         self.check(tokens)
+        return self.begun(tokens, task)
+
+    def begun(self, tokens: Sequence[int], task: Task) -> LayerGraph:
+        """The graph of the layers so far; see `TokenSpace.begun`."""
         builder = GraphBuilder(task.input_shape)
         for token in tokens:
-            self.spec(int(token)).lower(builder, task.classes)
+            if token:
+                self.spec(int(token)).lower(builder, task.classes)
         return builder.build()
 
     def promised(self, tokens: Sequence[int], task: Task) -> Measurement:

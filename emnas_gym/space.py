@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal, overload
 
+from emnas_gym.branched.cell_file import read_cell_file
+from emnas_gym.branched.cell_space import CellSpace
 from emnas_gym.budgets import Budgets
-from emnas_gym.errors import UnknownName
+from emnas_gym.checked_toml import read_toml
+from emnas_gym.errors import SpaceFileError, UnknownName, nearest
 from emnas_gym.grammar import Grammar, Mode
 from emnas_gym.layer_automaton import LayerAutomaton, automaton
 from emnas_gym.space_file import read_space_file
@@ -16,6 +21,17 @@ from emnas_gym.tasks import DIGITS, Task
 from emnas_gym.token_space import SAMPLERS, TokenSpace, sample_tokens
 
 __all__ = ["SAMPLERS", "SearchSpace", "load_space", "resolve_space", "sample_tokens", "space_names"]
+
+
+FORMS = ("cells",)  # what a file may say of itself; a space of chains says nothing
+CellSpaceName = Literal[
+    "nb201-cell",
+    "nb201-macro",
+    "darts-cell",
+    "mobile-stages",
+    "lenna-block",
+    "lenna-reduction",
+]
 
 
 class SearchSpace(Grammar):
@@ -74,20 +90,39 @@ def space_names() -> list[str]:
     return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+def _read(path: Path) -> SearchSpace | CellSpace:
+    """The space of a file, whose key ``form`` says which kind it is; chains have none."""
+    data = read_toml(path)
+    form = data.get("form")
+    if form is None:
+        return SearchSpace(**read_space_file(path, data))
+    if form not in FORMS:
+        raise SpaceFileError(f"{path}: form: unknown value {form!r}{nearest(str(form), FORMS)}")
+    return read_cell_file(path, data)
+
+
+@overload
+def load_space(name: CellSpaceName) -> CellSpace: ...  # type: ignore[overload-overlap]
+@overload
+def load_space(name: str | Path) -> SearchSpace: ...
 @lru_cache(maxsize=64)
-def load_space(name: str | Path) -> SearchSpace:
+def load_space(name: str | Path) -> TokenSpace:
     """Loads a space of the package by name, or a user's own by the path of its TOML file.
+
+    Returns:
+        A `SearchSpace` of chains or, where the file has ``form = "cells"``, a `CellSpace`. Which of
+        them a path leads to, types cannot know: what takes both asks `resolve_space`.
 
     Raises:
         UnknownName: If it is neither.
         SpaceFileError: If the file cannot be understood.
     """
+    path = Path(name)
     if str(name) in space_names():
         path = Path(str(resources.files("emnas_gym.spaces").joinpath(f"{name}.toml")))
-        return SearchSpace(**(read_space_file(path) | {"source": ""}))
-    path = Path(name)
+        return replace(_read(path), source="")
     if path.suffix == ".toml" and path.is_file():
-        return SearchSpace(**read_space_file(path))
+        return _read(path)
     raise UnknownName(
         "space", str(name), space_names(), "A path of a .toml file is understood too."
     )

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emnas_gym.errors import SpaceFileError, nearest
+from emnas_gym.checked_toml import CheckedToml, read_toml
 from emnas_gym.layers import CHOICES, FIELDS, KINDS, REQUIRED, LayerSpec
 
 MAX_TOKENS = 32_767  # ids are stored as int16
 _INTEGERS = {"filters", "kernel", "stride", "units"}
 
 
-def read_space_file(path: Path) -> dict[str, Any]:
+def read_space_file(path: Path, data: dict[str, Any] | None = None) -> dict[str, Any]:
     """Reads and checks a space file.
 
     Args:
         path: A TOML file; the files of `emnas_gym.spaces` are the examples.
+        data: What it holds; read from it if None.
 
     Returns:
         The fields of a `emnas_gym.grammar.Grammar`.
@@ -27,36 +26,16 @@ def read_space_file(path: Path) -> dict[str, Any]:
     Raises:
         SpaceFileError: If the file cannot be read or understood.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceFileError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceFileError(f"{path}: is not TOML: {error}") from error
-    return _Reader(path).space(data)
+    return _Reader(path).space(read_toml(path) if data is None else data)
 
 
-class _Reader:
-    """Checks one file; every complaint names the file and the key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def fail(self, key: str, message: str) -> SpaceFileError:
-        return SpaceFileError(f"{self.path}: {key}: {message}")
-
-    def keys(self, table: Mapping[str, Any], where: str, known: set[str], needed: set[str]) -> None:
-        for key in table:
-            if key not in known:
-                raise self.fail(where + key, f"unknown key{nearest(key, known)}")
-        for key in sorted(needed - set(table)):
-            raise self.fail(where + key, "is missing")
+class _Reader(CheckedToml):
+    """Checks the file of a space of chains."""
 
     def space(self, data: dict[str, Any]) -> dict[str, Any]:
         known = {"name", "description", "min_layers", "max_layers", "rules", "tokens"}
         self.keys(data, "", known, {"name", "min_layers", "max_layers", "rules", "tokens"})
-        if not isinstance(data["name"], str) or not data["name"]:
-            raise self.fail("name", "is a text that is not empty")
+        self.text(data["name"], "name")
         shortest = self.integer(data["min_layers"], "min_layers")
         longest = self.integer(data["max_layers"], "max_layers")
         if not 2 <= shortest <= longest:
@@ -77,11 +56,6 @@ class _Reader:
             "source": str(self.path),
         }
 
-    def integer(self, value: object, key: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.fail(key, f"is a whole number above 0, not {value!r}")
-        return value
-
     def rules(self, table: object) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
         if not isinstance(table, dict):
             raise self.fail("rules", "is a table")
@@ -99,11 +73,6 @@ class _Reader:
         if not isinstance(value, list) or not value:
             raise self.fail(key, "is a list of kinds that is not empty")
         return tuple(self.choice(item, key, KINDS) for item in value)
-
-    def choice(self, value: object, key: str, known: tuple[str, ...]) -> str:
-        if value not in known:
-            raise self.fail(key, f"unknown value {value!r}{nearest(str(value), known)}")
-        return str(value)
 
     def tokens(self, groups: object) -> tuple[LayerSpec, ...]:
         if not isinstance(groups, list) or not groups:

@@ -120,6 +120,18 @@ class TokenSpace(ABC):
         """
         raise InvalidArchitecture(_NO_LAYERS.format(name=self.name))
 
+    def begun(self, tokens: Sequence[int], task: Task) -> LayerGraph:
+        """The graph of the tokens so far, which may still lack its output; for pictures.
+
+        Args:
+            tokens: The first tokens of a network; 0, "no layer", adds nothing.
+            task: Input shape and classes.
+
+        Raises:
+            InvalidArchitecture: If a window does not fit its map, or the space has no layers.
+        """
+        raise InvalidArchitecture(_NO_LAYERS.format(name=self.name))
+
     @abstractmethod
     def promised(self, tokens: Sequence[int], task: Task) -> Measurement:
         """The costs of a network that masks keep within the budgets, not taken from a mask."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conftest import ByTokens
 
 from emnas_gym.table import Metric, Table
 from emnas_gym.table_file import write_table
@@ -75,8 +76,13 @@ def long_table(positions: int = 9, share: float = 0.6, seed: int = 0) -> Table:
     )
 
 
+TRAINED = ("EmNASCell-v0", "EmNASBlock-v0")  # ids whose default evaluator trains every network
+
+
 def registered_keywords(name: str, folder: Path) -> dict[str, Any]:
-    """What an id needs to be made here: a table of its own where it searches one."""
+    """What an id needs to be made here: a table to search, and no training."""
+    if name in TRAINED:
+        return {"evaluator": ByTokens()}
     if name != "EmNASTable-v0":
         return {}
     write_table(small_table(), folder / "small.npz")

@@ -21,14 +21,14 @@ from emnas_gym.testing import check_agent, check_evaluator, check_search_space
 K210 = {"task": "grasp", "device": "sipeed-maix-bit"}
 MOBILE = {"space": "emnas-mobile-49", **K210}
 PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked about
-    "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}],
+    "analytic": [{}, {"device": "jevois"}, {"device": "ethos-u55-128"}, {"space": "darts-cell"}],
     "surrogate": [{}, K210, MOBILE],
     "bench": [{"space": "emnas-bench-8"}, {"space": "emnas-bench-8", "device": "ethos-u55-128"}],
     "trained": [{}],
     "trained-ray": [{}],
     "early-stopped": [{}],
     "audited": [{}],
-    "host": [{}],
+    "host": [{}, {"space": "nb201-cell"}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
     "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from emnas_gym.graph import GraphBuilder
 from emnas_gym.rendering.boxes import COLOURS, Box, boxes, shape_text
+from emnas_gym.rendering.branches import paint_branches
 from emnas_gym.rendering.canvas import Canvas, Point, mix
 from emnas_gym.rendering.gauges import quantity
+from emnas_gym.rendering.layers import is_branched
 from emnas_gym.rendering.scene import Scene
-from emnas_gym.rendering.text import best_so_far, describe_task, progress, short
+from emnas_gym.rendering.text import best_so_far, describe_task, progress, short, words
 
 SIZE = (1280, 720)  # pixels
 MARGIN = 44
@@ -45,7 +47,7 @@ def _paint_head(canvas: Canvas, scene: Scene) -> None:
     where = f"{describe_task(scene.problem, 40)}, on {short(scene.problem.device.title, 50)}"
     canvas.text(MARGIN, 70, where, 10, MUTED)
     right = SIZE[0] - MARGIN
-    done = f"{len(scene.tokens)} layers, complete"
+    done = f"{len(scene.tokens)} {words(scene)}, complete"
     canvas.text(right, 48, done if scene.finished else progress(scene), 13, align="right")
     canvas.text(right, 70, short(_last_layer(scene), 50), 10, MUTED, align="right")
 
@@ -100,8 +102,10 @@ class _Grid:
 
 def _slots(scene: Scene) -> int:
     """Room for the input, all layers that may come, and what the output adds to its own."""
-    builder = GraphBuilder((1, 1, 1))
     space = scene.problem.space
+    if not space.end_token:
+        return len(scene.boxes)
+    builder = GraphBuilder((1, 1, 1))
     space.spec(space.end_token).lower(builder, scene.problem.task.classes)
     output = len(boxes(builder.build())) - 1
     return max(scene.problem.max_layers + output, len(scene.boxes))
@@ -117,6 +121,11 @@ def _paint_network(canvas: Canvas, scene: Scene) -> None:
     if not scene.finished:
         ghosts = [grid.centre(slot) for slot in range(len(drawn), grid.slots)]
         canvas.dots(ghosts or [(-9, -9)], LINE, 6)
+    if is_branched(drawn):
+        newest = None if scene.finished else len(drawn) - 1
+        corner, size = (MARGIN, NETWORK[0]), (SIZE[0] - 2 * MARGIN, NETWORK[1] - NETWORK[0])
+        paint_branches(canvas, drawn, corner, size, newest)
+        return
     _paint_wires(canvas, grid, drawn)
     for slot, box in enumerate(drawn):
         newest = slot == len(drawn) - 1 and not scene.finished and slot > 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from emnas_gym import costs
 from emnas_gym.analytic import AnalyticEvaluator
 from emnas_gym.errors import EmNASError
-from emnas_gym.graph import GraphBuilder, LayerGraph
+from emnas_gym.graph import LayerGraph
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem, latency_scale
 from emnas_gym.rendering.boxes import Box, boxes
@@ -40,7 +40,10 @@ class Scene:
     @property
     def finished(self) -> bool:
         """Whether the output layer is placed."""
-        return bool(self.tokens) and self.tokens[-1] == self.problem.space.end_token
+        end = self.problem.space.end_token
+        if not end:  # the last position ends it
+            return len(self.tokens) == self.problem.max_layers
+        return bool(self.tokens) and self.tokens[-1] == end
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -89,14 +92,10 @@ def partial_graph(problem: Problem, tokens: Sequence[int]) -> LayerGraph | None:
         problem: Its space and task.
         tokens: Tokens so far; 0, "no layer", adds nothing.
     """
-    builder = GraphBuilder(problem.task.input_shape)
     try:
-        for token in tokens:
-            if token:
-                problem.space.spec(int(token)).lower(builder, problem.task.classes)
+        return problem.space.begun([int(token) for token in tokens], problem.task)
     except EmNASError:
         return None
-    return builder.build()
 
 
 def spent(problem: Problem, tokens: Sequence[int]) -> dict[str, float]:

@@ -32,18 +32,25 @@ def progress(scene: Scene) -> str:
     """How many layers of how many."""
     low, high = scene.problem.min_layers, scene.problem.max_layers
     lengths = f"{low}" if low == high else f"{low}–{high}"
-    return f"{len(scene.tokens)} of {lengths} layers"
+    return f"{len(scene.tokens)} of {lengths} {words(scene)}"
+
+
+def words(scene: Scene) -> str:
+    """What tokens are in a space: layers, or decisions where no token ends a network."""
+    return "layers" if scene.problem.space.end_token else "decisions"
 
 
 def _layer_rows(scene: Scene) -> list[str]:
-    rows = [f"{'#':>3}  {'token':>5}  {'layer':<30}  {'output':<12}  {'flash':>9}  {'MACs':>9}"]
+    wide = max([30, *(len(scene.problem.space.describe(t)) for t in scene.tokens if t)])
+    head = f"{words(scene).removesuffix('s'):<{wide}}"
+    rows = [f"{'#':>3}  {'token':>5}  {head}  {'output':<12}  {'flash':>9}  {'MACs':>9}"]
     shape = shape_text(scene.problem.task.input_shape)
-    rows.append(f"{0:>3}  {'':>5}  {'input':<30}  {shape:<12}")
+    rows.append(f"{0:>3}  {'':>5}  {'input':<{wide}}  {shape:<12}")
     before = spent(scene.problem, ())
     for position, token in enumerate(scene.tokens, 1):
         graph = partial_graph(scene.problem, scene.tokens[:position])
         after = spent(scene.problem, scene.tokens[:position])
-        rows.append(_layer_row(scene, position, token, graph, before, after))
+        rows.append(_layer_row(scene, position, token, wide, graph, before, after))
         before = after
     return rows
 
@@ -52,17 +59,18 @@ def _layer_row(
     scene: Scene,
     position: int,
     token: int,
+    wide: int,
     graph: LayerGraph | None,
     before: Mapping[str, float],
     after: Mapping[str, float],
 ) -> str:
     layer = scene.problem.space.describe(token) if token else "no layer"
     if graph is None:
-        return f"{position:>3}  {token:>5}  {layer:<30}  does not fit here"
+        return f"{position:>3}  {token:>5}  {layer:<{wide}}  does not fit here"
     added = {name: quantity(name, after[name] - before[name]) for name in ("flash_bytes", "macs")}
     shape = shape_text(graph.output_shape)
     costs_added = f"{added['flash_bytes']:>9}  {added['macs']:>9}"
-    return f"{position:>3}  {token:>5}  {layer:<30}  {shape:<12}  {costs_added}"
+    return f"{position:>3}  {token:>5}  {layer:<{wide}}  {shape:<12}  {costs_added}"
 
 
 def _gauge_rows(scene: Scene, width: int = 28) -> list[str]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.report.charts import HALF, NARROW, WIDE, Figure, Layout, Mark, Summary
+from benchmarks.report.search.branched_figure import CAPTION, branched_layout
 from emnas_gym.rendering.boxes import Box, shape_text
 from emnas_gym.rendering.gauges import Gauge, gauges, quantity
+from emnas_gym.rendering.layers import is_branched
 
 PITCH = 68  # height of a gauge
 COLUMNS = {WIDE: 10, NARROW: 4}  # layers side by side
+CHAIN = (
+    "A block is as high and deep as the map that the layer returns and as wide as its "
+    "channels (on a logarithmic scale); a flat bar is a vector. Below: output shape, window "
+    "/stride, activation."
+)
 GAUGED = ("flash_bytes", "ram_bytes", "macs", "latency_ms", "energy_mj")
 
 
@@ -18,9 +25,12 @@ def network_figure(summary: Summary) -> Figure | None:
     layers = [Box.from_json(data) for data in summary["best"].get("graph") or ()]
     if not layers:
         return None
+    branched = is_branched(layers)
     side = max((s for box in layers if box.is_map for s in box.shape[:2]), default=1)
 
     def layout(width: int, row: int) -> Layout:
+        if branched:
+            return branched_layout(layers, width)
         lines = -(-len(layers) // COLUMNS[width])
         grid = _Grid(width, max(-(-len(layers) // lines), 4 if width == NARROW else 6), row)
         marks = [
@@ -39,9 +49,7 @@ def network_figure(summary: Summary) -> Figure | None:
     return Figure(
         "network",
         "The network, input to output",
-        "A block is as high and deep as the map that the layer returns and as wide as its "
-        "channels (on a logarithmic scale); a flat bar is a vector. Below: output shape, window "
-        "/stride, activation.",
+        CAPTION if branched else CHAIN,
         (),
         (layout(WIDE, 226), layout(NARROW, 172)),
         ("layer", "label", "op", "shape", "window", "activation"),
