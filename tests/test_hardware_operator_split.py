@@ -14,6 +14,7 @@ from emnas_gym import costs
 from emnas_gym.devices import devices
 from emnas_gym.errors import DomainError, InvalidArchitecture, UnknownName
 from emnas_gym.graph import GraphBuilder, LayerGraph
+from emnas_gym.operator_order import scheduled
 from hardware import split_command
 from hardware.application import app
 from hardware.deployment import deploy
@@ -118,6 +119,27 @@ def test_a_node_of_several_operators_is_one_row(counter: OperatorCounter) -> Non
     thrice.join("add", [0, 0, 0, 0])
     (two,), (four,) = counter.count(once.build()), counter.count(thrice.build())
     assert four == pytest.approx(3 * two, rel=0.02)
+
+
+def test_instructions_go_to_their_node_in_whatever_order_they_run(  # E3
+    counter: OperatorCounter,
+) -> None:
+    """The branches run one after the other, though both of their wide layers stand first."""
+    builder = GraphBuilder((8, 8, 4))
+    wide = [builder.window("conv2d", 1, 1, "same", filters=n, reads=0) for n in (64, 32)]
+    ends = [builder.window("conv2d", 8, 8, "valid", filters=1, reads=i) for i in wide]
+    builder.join("concat", ends)
+    graph = builder.build()
+    assert [node.name for node in scheduled(graph)] != [node.name for node in graph]
+    counted = counter.count(graph)
+    assert counted[0] == pytest.approx(2 * counted[1], rel=0.1)
+    assert counted[2] == pytest.approx(2 * counted[3], rel=0.1)
+    assert counted[0] > counted[2] * 2
+    run, weights = scheduled(graph), random_weights(graph)
+    again = dict(zip(run.nodes[1:], counter.count(run, weights), strict=True))
+    named = {node.name: instructions for node, instructions in again.items()}
+    for node, instructions in zip(graph.nodes[1:], counter.count(graph, weights), strict=True):
+        assert named[node.name] == pytest.approx(instructions, abs=25)
 
 
 def test_a_given_latency_and_core_take_precedence() -> None:
