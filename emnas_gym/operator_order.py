@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
-from operator import or_
+from functools import lru_cache
 
 from emnas_gym.errors import OrderError
 from emnas_gym.graph import LayerGraph
-from emnas_gym.memory import align, plan_arena, scratch_bytes
+from emnas_gym.liveness import Lives, bits, first_nodes, parts_of
+from emnas_gym.memory import plan_arena
 
 MOST_SETS = 50_000  # visited for one part of a graph: about a second
 REMEMBERED = 64  # graphs whose schedule is kept
@@ -69,7 +69,7 @@ def working_set(graph: LayerGraph, order: Sequence[int], bytes_per_element: int 
         OrderError: If the order is none of the graph's.
     """
     _check(graph, order)
-    return _Lives(graph, bytes_per_element).peak(order, 0, 0)
+    return Lives(graph, bytes_per_element).peak(order, 0, 0)
 
 
 def best_order(graph: LayerGraph, most_sets: int = MOST_SETS) -> tuple[int, ...]:
@@ -100,8 +100,8 @@ def search_order(graph: LayerGraph, most_sets: int = MOST_SETS) -> OperatorOrder
         most_sets: So many sets may be visited for one part; where that is not enough, the part
             keeps the order in which it stands.
     """
-    lives = _Lives(graph)
-    parts = [_Part(lives, first, stop) for first, stop in _ranges(graph)]
+    lives = Lives(graph)
+    parts = [_Part(lives, first, stop) for first, stop in parts_of(graph)]
     least, sets = max(lives.alone), 0
     for part in sorted(parts, key=lambda part: -part.peak):
         if part.peak > least:
@@ -153,56 +153,6 @@ def _with_smaller_arena(deployed: LayerGraph) -> LayerGraph:
     return other if smaller else deployed
 
 
-class _Lives:
-    """What a graph's activations take, and until when; sets of nodes are bits of an integer.
-
-    Attributes:
-        size: Bytes of each node's output.
-        extra: Bytes of each node's output and scratch.
-        inputs: The different nodes that each node reads.
-        needed: Set of the nodes that must be executed before each node; for the output all others.
-        readers: Set of the nodes that read each node.
-        alone: Bytes that each node needs in whatever order: inputs, output and scratch.
-    """
-
-    def __init__(self, graph: LayerGraph, bytes_per_element: int = 1) -> None:
-        nodes = graph.nodes
-        self.size = [align(node.size * bytes_per_element) for node in nodes]
-        scratch = [scratch_bytes(graph, node) for node in nodes]
-        self.extra = [a + b for a, b in zip(self.size, scratch, strict=True)]
-        self.inputs = [tuple(dict.fromkeys(node.inputs)) for node in nodes]
-        self.needed = [_bits(inputs) for inputs in self.inputs]
-        self.needed[-1] = _first(len(nodes) - 1)
-        self.readers = [0] * len(nodes)
-        for i, inputs in enumerate(self.inputs):
-            for j in inputs:
-                self.readers[j] |= 1 << i
-        pairs = zip(self.extra, self.inputs, strict=True)
-        self.alone = [extra + sum(self.size[j] for j in inputs) for extra, inputs in pairs]
-
-    def step(self, done: int, alive: int, node: int) -> tuple[int, int]:
-        """Bytes while ``node`` runs after the set ``done``, and bytes alive after it."""
-        after = alive + (self.size[node] if self.readers[node] else 0)
-        left = ~(done | 1 << node)
-        for j in self.inputs[node]:
-            if not self.readers[j] & left:
-                after -= self.size[j]
-        return alive + self.extra[node], after
-
-    def peak(self, order: Sequence[int], done: int, alive: int) -> int:
-        """The most bytes while an order is executed after the set ``done``."""
-        peak = 0
-        for node in order:
-            running, alive = self.step(done, alive, node)
-            done, peak = done | 1 << node, max(peak, running)
-        return peak
-
-    def alive_after(self, count: int) -> int:
-        """Bytes alive when the first ``count`` nodes were executed, in whatever order."""
-        later = ~_first(count)
-        return sum(self.size[j] for j in range(count) if self.readers[j] & later)
-
-
 class _Part:
     """The nodes between two cuts, which follow each other in every order of the graph.
 
@@ -211,8 +161,8 @@ class _Part:
         peak: Its peak in bytes, with all that is alive from before.
     """
 
-    def __init__(self, lives: _Lives, first: int, stop: int) -> None:
-        self.lives, self.done, self.alive = lives, _first(first), lives.alive_after(first)
+    def __init__(self, lives: Lives, first: int, stop: int) -> None:
+        self.lives, self.done, self.alive = lives, first_nodes(first), lives.alive_after(first)
         self.order = tuple(range(first, stop))
         self.peak = lives.peak(self.order, self.done, self.alive)
 
@@ -227,7 +177,7 @@ class _Part:
             How many were visited, and a peak that no order of this part undercuts, at least
             ``least``.
         """
-        goal = self.done | _bits(self.order)
+        goal = self.done | bits(self.order)
         came: dict[int, tuple[int, int]] = {}  # set: the one before, and what was executed
         best, visited = {self.done: least}, 0
         waiting = [(least, 0, self.done, self.alive)]  # peak, minus executed, set, bytes alive
@@ -267,47 +217,11 @@ class _Part:
         return choices
 
     def _back(self, came: dict[int, tuple[int, int]]) -> tuple[int, ...]:
-        done, order = self.done | _bits(self.order), []
+        done, order = self.done | bits(self.order), []
         while done != self.done:
             done, node = came[done]
             order.append(node)
         return tuple(reversed(order))
-
-
-def _ranges(graph: LayerGraph) -> Iterator[tuple[int, int]]:
-    """First node and stop of each part; the last node of a part is an ancestor of all later ones.
-
-    All nodes before such a cut are its ancestors, so that it stands at its own place in any order.
-    """
-    before = _ancestors(graph)
-    shared = [0] * len(before)  # set of the nodes that all later ones need
-    later = -1
-    for i in reversed(range(len(before))):
-        shared[i], later = later, later & before[i]
-    first = 0
-    for i, needed in enumerate(before):
-        if needed == _first(i) and shared[i] >> i & 1:
-            yield first, i + 1
-            first = i + 1
-
-
-def _ancestors(graph: LayerGraph) -> list[int]:
-    """For each node the set of those that must come before it; for the output that is all."""
-    sets: list[int] = []
-    for node in graph:
-        sets.append(reduce(or_, (sets[j] | 1 << j for j in node.inputs), 0))
-    sets[-1] = _first(len(sets) - 1)
-    return sets
-
-
-def _bits(nodes: Sequence[int]) -> int:
-    """The set of some nodes."""
-    return reduce(or_, (1 << i for i in nodes), 0)
-
-
-def _first(count: int) -> int:
-    """The set of the first nodes."""
-    return (1 << count) - 1
 
 
 def _check(graph: LayerGraph, order: Sequence[int]) -> None:
