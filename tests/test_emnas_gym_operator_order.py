@@ -113,6 +113,40 @@ def cells(count: int, edges: int = 1) -> LayerGraph:
     return builder.build()
 
 
+def residual_stack(seed: int) -> LayerGraph:
+    """Random cells like those of NAS-Bench-201 in three stages, each of half the side."""
+    rng = np.random.default_rng(seed)
+    builder = GraphBuilder((16, 16, 3))
+    last = builder.window("conv2d", 3, 1, "same", filters=8)
+    kinds = rng.integers(0, 4, 6)
+    for stage in range(3):
+        if stage:
+            down = [builder.window("conv2d", 1, 2, "same", filters=8 << stage, reads=last)]
+            main = builder.window("conv2d", 3, 2, "same", filters=8 << stage, reads=last)
+            down.append(builder.window("conv2d", 3, 1, "same", filters=8 << stage, reads=main))
+            last = builder.join("add", down)
+        for _ in range(5):
+            nodes = [last]
+            for to in range(1, 4):
+                chosen = kinds[to * (to - 1) // 2 :][:to]
+                ends = [edge(builder, int(k), n) for k, n in zip(chosen, nodes, strict=True)]
+                nodes.append(builder.join("add", ends) if to > 1 else ends[0])
+            last = nodes[-1]
+    builder.mean(reads=last)
+    builder.dense(10)
+    return builder.build()
+
+
+def edge(builder: GraphBuilder, kind: int, reads: int) -> int:
+    """A convolution of one or three, an average pool, or nothing but the map."""
+    if kind == 3:
+        return reads
+    if kind == 2:
+        return builder.window("avg_pool2d", 3, 1, "same", reads=reads)
+    filters = builder.nodes[reads].shape[2]
+    return builder.window("conv2d", 1 + 2 * kind, 1, "same", filters=filters, reads=reads)
+
+
 def two_branches() -> LayerGraph:
     """Two branches that grow and shrink again, both grown before either shrinks."""
     builder = GraphBuilder((8, 8, 4))  # 256 bytes
@@ -273,3 +307,12 @@ def test_a_schedule_never_needs_a_larger_arena_and_stays_as_it_is() -> None:  # 
             assert cost(graph) == cost(chosen)
         smaller += best < own
     assert smaller > 20
+
+
+def test_the_arena_of_a_stack_of_cells_is_no_larger_than_what_lives_together() -> None:  # E5
+    """Maps of one size: what no order undercuts is reached, whatever operations the cells have."""
+    for seed in range(30):
+        graph = residual_stack(seed)
+        found = search_order(graph)
+        assert found.exact
+        assert costs.arena_head_bytes(graph) == found.peak_bytes
