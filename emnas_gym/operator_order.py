@@ -28,6 +28,7 @@ from emnas_gym.errors import OrderError
 from emnas_gym.graph import LayerGraph
 from emnas_gym.liveness import Lives, bits, first_nodes, parts_of
 from emnas_gym.memory import plan_arena
+from emnas_gym.split_sums import split_sums
 
 MOST_SETS = 50_000  # visited for one part of a graph: about a second
 REMEMBERED = 64  # graphs whose schedule is kept
@@ -133,24 +134,24 @@ def reordered(graph: LayerGraph, order: Sequence[int] | None = None) -> LayerGra
 def scheduled(graph: LayerGraph) -> LayerGraph:
     """The deployed graph in the order in which it runs: what costs count and what is exported.
 
-    Nodes move only where that makes the planned arena of int8 activations smaller, so a chain stays
-    as it is, and so does what is scheduled already. A part with too many orders keeps its own.
+    Nodes move, and sums of many are added up one by one (`emnas_gym.split_sums`), only where that
+    makes the planned arena of int8 activations smaller. So a chain stays as it is, and so does what
+    is scheduled already. A part with too many orders to compare keeps its own.
 
     Args:
         graph: Any graph; training-only operations are dropped.
     """
     deployed = graph.deployed()
-    return deployed if deployed.is_chain else _with_smaller_arena(deployed)
+    return deployed if deployed.is_chain else _with_smallest_arena(deployed)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _with_smaller_arena(deployed: LayerGraph) -> LayerGraph:
-    order = search_order(deployed).order
-    if order == tuple(range(len(order))):
-        return deployed
-    other = reordered(deployed, order)
-    smaller = plan_arena(other).head_bytes < plan_arena(deployed).head_bytes
-    return other if smaller else deployed
+def _with_smallest_arena(deployed: LayerGraph) -> LayerGraph:
+    split = split_sums(deployed)
+    forms = (deployed,) if split is deployed else (deployed, split)
+    ordered = [reordered(form, search_order(form).order) for form in forms]
+    best = min([*forms, *ordered], key=lambda form: plan_arena(form).head_bytes)
+    return deployed if best is deployed else _with_smallest_arena(best)
 
 
 class _Part:

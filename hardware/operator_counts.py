@@ -18,6 +18,7 @@ import numpy as np
 from emnas_gym.errors import UnknownName
 from emnas_gym.graph import LayerGraph
 from emnas_gym.operator_order import scheduled
+from emnas_gym.split_sums import sum_of
 from hardware.deployment import deploy
 from hardware.drivers.framed import EmulatedDriver
 from hardware.emulator import BOARDS
@@ -79,7 +80,9 @@ class OperatorCounter:
                 raise ProtocolError(f"{len(each)} operators profiled, of {len(origins)} sent")
             np.add.at(ticks, list(origins), each)
         instructions = ticks / max(1, runs) * BOARDS[self.core].instructions_a_tick
-        named = {node.name: float(n) for node, n in zip(run, instructions, strict=True)}
+        named = dict.fromkeys((node.name for node in graph), 0.0)
+        for node, count in zip(run, instructions, strict=True):
+            named[node.name if node.name in named else sum_of(node)] += float(count)
         return tuple(named[node.name] for node in graph.nodes[1:])
 
     def close(self) -> None:

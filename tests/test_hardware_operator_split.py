@@ -142,6 +142,22 @@ def test_instructions_go_to_their_node_in_whatever_order_they_run(  # E3
         assert named[node.name] == pytest.approx(instructions, abs=25)
 
 
+def test_the_parts_of_a_sum_that_is_added_up_one_by_one_are_one_row(  # E3
+    counter: OperatorCounter,
+) -> None:
+    builder = GraphBuilder((8, 8, 4))
+    ends = [builder.window("conv2d", 1, 1, "same", filters=4, reads=0) for _ in range(4)]
+    builder.join("add", ends)
+    graph = builder.build()
+    run, weights = scheduled(graph), random_weights(graph)
+    assert [node.op for node in run].count("add") == 3
+    counted, parts = counter.count(graph, weights), counter.count(run, weights)
+    assert (len(counted), len(parts)) == (5, 7)
+    adds = [n for node, n in zip(run.nodes[1:], parts, strict=True) if node.op == "add"]
+    assert counted[-1] == pytest.approx(sum(adds), abs=75)
+    assert min(adds) > 1000
+
+
 def test_a_given_latency_and_core_take_precedence() -> None:
     needs_program("qemu-system-arm")
     graph = single("dense", 4, 4)
