@@ -21,6 +21,7 @@ import math
 
 from emnas_gym.graph import WEIGHTED, WINDOWS, LayerGraph, Node, kernel_shape
 from emnas_gym.memory import align, is_large_mean, plan_arena
+from emnas_gym.operator_order import scheduled
 
 FLASH_HEADER = 660
 FLASH_SLACK = 256  # file <= flash_bytes < file + FLASH_SLACK for every chain
@@ -104,8 +105,8 @@ def persistent_bytes(graph: LayerGraph) -> int:
 
 
 def arena_head_bytes(graph: LayerGraph) -> int:
-    """The part of the arena that int8 activations share."""
-    return plan_arena(graph.deployed()).head_bytes
+    """The part of the arena that int8 activations share, in the order in which the graph runs."""
+    return plan_arena(scheduled(graph)).head_bytes
 
 
 def setup_bytes(graph: LayerGraph) -> int:

@@ -50,6 +50,10 @@ class ShapeError(InvalidArchitecture):
     """An operation that does not fit the shape it is given."""
 
 
+class OrderError(InvalidArchitecture):
+    """An order of operations that a graph does not allow, or that has too many to compare."""
+
+
 class NotPreserving(InvalidArchitecture):
     """A change of a network after which its weights cannot compute what they did before."""
 

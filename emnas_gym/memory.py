@@ -2,11 +2,14 @@
 
 A chain alternates between the two ends of the arena, so that its head is the largest sum of one
 operation's input and output. Graphs with branches use TensorFlow Lite Micro's greedy plan
-(largest buffer first, ties: the later tensor first, first fit), which was checked against it.
+(largest buffer first, ties: the later tensor first, first fit), which was checked against it, or
+the same with the earlier tensor first where that is smaller: where all maps are of one size, as in
+a stack of cells, ties decide everything. A file carries its plan, so that the runtime follows.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from dataclasses import dataclass
 
@@ -43,7 +46,7 @@ def plan_arena(graph: LayerGraph, bytes_per_element: int = 1) -> ArenaPlan:
         bytes_per_element: 1 for int8, 4 for float32.
     """
     sizes = [align(node.size * bytes_per_element) for node in graph]
-    plan = _alternate(sizes) if graph.is_chain else _greedy(sizes, _lifetimes(graph))
+    plan = _alternate(sizes) if graph.is_chain else _smaller(sizes, _lifetimes(graph))
     return _with_scratch(graph, sizes, plan)
 
 
@@ -76,19 +79,25 @@ def _lifetimes(graph: LayerGraph) -> list[tuple[int, int]]:
     return list(enumerate(last))
 
 
-def _greedy(sizes: list[int], lifetimes: list[tuple[int, int]]) -> ArenaPlan:
+def _smaller(sizes: list[int], lifetimes: list[tuple[int, int]]) -> ArenaPlan:
+    plans = [_greedy(sizes, lifetimes, tie) for tie in (-1, 1)]
+    return min(plans, key=lambda plan: plan.head_bytes)
+
+
+def _greedy(sizes: list[int], lifetimes: list[tuple[int, int]], tie: int) -> ArenaPlan:
+    """The largest first; of equal ones the later if ``tie`` is -1, the earlier if it is 1."""
     placed: list[tuple[int, int]] = []  # (offset, tensor), kept sorted by offset
     offsets = [0] * len(sizes)
-    for tensor in sorted(range(len(sizes)), key=lambda i: (-sizes[i], -i)):
+    for tensor in sorted(range(len(sizes)), key=lambda i: (-sizes[i], tie * i)):
         offset = 0
-        for other_offset, other in sorted(placed):
+        for other_offset, other in placed:
             if not _overlap(lifetimes[tensor], lifetimes[other]):
                 continue
             if other_offset - offset >= sizes[tensor]:
                 break
             offset = max(offset, other_offset + sizes[other])
         offsets[tensor] = offset
-        placed.append((offset, tensor))
+        bisect.insort(placed, (offset, tensor))
     return ArenaPlan(tuple(offsets), max(o + s for o, s in zip(offsets, sizes, strict=True)))
 
 

@@ -1,4 +1,7 @@
-"""Turns a graph and its weights into operators and tensors, in float32 or int8."""
+"""Turns a graph and its weights into operators and tensors, in float32 or int8.
+
+Operators stand in the order of `emnas_gym.operator_order.scheduled`, in both.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from emnas_gym.graph import DILATED, WEIGHTED, WINDOWS, LayerGraph, Node
 from emnas_gym.memory import plan_arena
+from emnas_gym.operator_order import scheduled
 from hardware.folding import Linear, check_weights, fold
 from hardware.legalize import LegalGraph, legalize, requantize
 from hardware.program import Array, Operator, Program, Quantization, Tensor
@@ -46,7 +50,7 @@ def lower_float(graph: LayerGraph, weights: Mapping[str, Array]) -> Program:
     Raises:
         WeightsError: If weights are missing, of another shape or not finite.
     """
-    deployed = graph.deployed()
+    deployed = scheduled(graph)
     legal = legalize(deployed)
     return _lower(legal, _Float32(_folded(deployed, weights)), [-1] * len(deployed.nodes))
 
@@ -62,7 +66,7 @@ def lower_int8(graph: LayerGraph, weights: Mapping[str, Array], ranges: Array) -
     Raises:
         WeightsError: If weights are missing, of another shape or not finite.
     """
-    deployed = graph.deployed()
+    deployed = scheduled(graph)
     linears = _folded(deployed, weights)
     legal = requantize(legalize(deployed))
     quantizations = quantize_activations(legal.nodes, ranges, linears)

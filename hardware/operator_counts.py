@@ -17,6 +17,8 @@ import numpy as np
 
 from emnas_gym.errors import UnknownName
 from emnas_gym.graph import LayerGraph
+from emnas_gym.operator_order import scheduled
+from emnas_gym.split_sums import sum_of
 from hardware.deployment import deploy
 from hardware.drivers.framed import EmulatedDriver
 from hardware.emulator import BOARDS
@@ -69,15 +71,19 @@ class OperatorCounter:
         chosen = random_weights(graph) if weights is None else weights
         deployment = deploy(graph, chosen, random_images(graph.input_shape, 2))
         self._driver.measure(deployment, ONCE)
-        origins = requantize(legalize(graph)).origins[1:]
-        ticks = np.zeros(len(graph.nodes))
+        run = scheduled(graph)
+        origins = requantize(legalize(run)).origins[1:]
+        ticks = np.zeros(len(run.nodes))
         for _ in range(max(1, runs)):
             each = self._driver.remote.profile(ONCE.seconds)
             if len(each) != len(origins):
                 raise ProtocolError(f"{len(each)} operators profiled, of {len(origins)} sent")
             np.add.at(ticks, list(origins), each)
-        instructions = ticks[1:] / max(1, runs) * BOARDS[self.core].instructions_a_tick
-        return tuple(float(value) for value in instructions)
+        instructions = ticks / max(1, runs) * BOARDS[self.core].instructions_a_tick
+        named = dict.fromkeys((node.name for node in graph), 0.0)
+        for node, count in zip(run, instructions, strict=True):
+            named[node.name if node.name in named else sum_of(node)] += float(count)
+        return tuple(named[node.name] for node in graph.nodes[1:])
 
     def close(self) -> None:
         """Ends the emulator; a second call does nothing."""

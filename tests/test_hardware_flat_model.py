@@ -26,6 +26,7 @@ from test_hardware_graphs import (
 from emnas_gym import costs
 from emnas_gym.graph import GraphBuilder
 from emnas_gym.memory import align, plan_arena
+from emnas_gym.operator_order import scheduled
 from hardware.errors import DeviceRefused, ModelFileError
 from hardware.export import int8_program
 from hardware.flat_memory import carried_plan, plan_flat
@@ -121,8 +122,7 @@ def test_the_random_graphs_have_every_operator() -> None:
 def test_the_arena_is_the_one_that_was_planned(remote: Remote) -> None:  # E5
     for index, graph in enumerate(GRAPHS[:20]):
         remote.upload(MODEL, write_flat(*programs(graph, index)))
-        deployed = graph.deployed()
-        assert remote.state().arena_bytes == plan_arena(deployed).head_bytes
+        assert remote.state().arena_bytes == plan_arena(scheduled(graph)).head_bytes
         assert remote.state().arena_bytes == costs.arena_head_bytes(graph)
 
 
@@ -133,9 +133,9 @@ def test_working_in_place_never_takes_more_memory(remote: Remote) -> None:  # F8
         program, content = programs(graph, index)
         (arena,) = struct.unpack_from("<I", write_flat(program, content, small=True), 12)
         maps = [tensor for tensor in program.tensors if tensor.data is None]
-        assert arena <= plan_arena(graph.deployed()).head_bytes
+        assert arena <= plan_arena(scheduled(graph)).head_bytes
         assert arena <= sum(align(math.prod(tensor.shape)) for tensor in maps)
-        saved.append(plan_arena(graph.deployed()).head_bytes - arena)
+        saved.append(plan_arena(scheduled(graph)).head_bytes - arena)
     assert np.mean(np.array(saved) > 0) > 0.2
     remote.upload(MODEL, write_flat(*programs(GRAPHS[0], 0), small=True))
     (arena,) = struct.unpack_from("<I", write_flat(*programs(GRAPHS[0], 0), small=True), 12)

@@ -6,6 +6,7 @@ import numpy as np
 from test_hardware_graphs import branching_graphs, space_graphs, trained_looking_weights
 
 from emnas_gym.memory import plan_arena
+from emnas_gym.operator_order import scheduled
 from hardware.legalize import legalize
 from hardware.lowering import lower_float, lower_int8
 
@@ -24,7 +25,7 @@ def test_a_dense_layer_reads_the_map_itself() -> None:
 
 def test_int8_programs_have_int8_ends_and_planned_activations() -> None:
     for graph in branching_graphs(20):
-        deployed = graph.deployed()
+        deployed = scheduled(graph)
         count = len(legalize(deployed).nodes)
         program = lower_int8(graph, trained_looking_weights(graph), unit_ranges(count))
         first, last = program.tensors[0], program.tensors[program.output]

@@ -14,6 +14,7 @@ from emnas_gym import costs
 from emnas_gym.devices import devices
 from emnas_gym.errors import DomainError, InvalidArchitecture, UnknownName
 from emnas_gym.graph import GraphBuilder, LayerGraph
+from emnas_gym.operator_order import scheduled
 from hardware import split_command
 from hardware.application import app
 from hardware.deployment import deploy
@@ -118,6 +119,43 @@ def test_a_node_of_several_operators_is_one_row(counter: OperatorCounter) -> Non
     thrice.join("add", [0, 0, 0, 0])
     (two,), (four,) = counter.count(once.build()), counter.count(thrice.build())
     assert four == pytest.approx(3 * two, rel=0.02)
+
+
+def test_instructions_go_to_their_node_in_whatever_order_they_run(  # E3
+    counter: OperatorCounter,
+) -> None:
+    """The branches run one after the other, though both of their wide layers stand first."""
+    builder = GraphBuilder((8, 8, 4))
+    wide = [builder.window("conv2d", 1, 1, "same", filters=n, reads=0) for n in (64, 32)]
+    ends = [builder.window("conv2d", 8, 8, "valid", filters=1, reads=i) for i in wide]
+    builder.join("concat", ends)
+    graph = builder.build()
+    assert [node.name for node in scheduled(graph)] != [node.name for node in graph]
+    counted = counter.count(graph)
+    assert counted[0] == pytest.approx(2 * counted[1], rel=0.1)
+    assert counted[2] == pytest.approx(2 * counted[3], rel=0.1)
+    assert counted[0] > counted[2] * 2
+    run, weights = scheduled(graph), random_weights(graph)
+    again = dict(zip(run.nodes[1:], counter.count(run, weights), strict=True))
+    named = {node.name: instructions for node, instructions in again.items()}
+    for node, instructions in zip(graph.nodes[1:], counter.count(graph, weights), strict=True):
+        assert named[node.name] == pytest.approx(instructions, abs=25)
+
+
+def test_the_parts_of_a_sum_that_is_added_up_one_by_one_are_one_row(  # E3
+    counter: OperatorCounter,
+) -> None:
+    builder = GraphBuilder((8, 8, 4))
+    ends = [builder.window("conv2d", 1, 1, "same", filters=4, reads=0) for _ in range(4)]
+    builder.join("add", ends)
+    graph = builder.build()
+    run, weights = scheduled(graph), random_weights(graph)
+    assert [node.op for node in run].count("add") == 3
+    counted, parts = counter.count(graph, weights), counter.count(run, weights)
+    assert (len(counted), len(parts)) == (5, 7)
+    adds = [n for node, n in zip(run.nodes[1:], parts, strict=True) if node.op == "add"]
+    assert counted[-1] == pytest.approx(sum(adds), abs=75)
+    assert min(adds) > 1000
 
 
 def test_a_given_latency_and_core_take_precedence() -> None:

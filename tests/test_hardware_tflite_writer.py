@@ -18,6 +18,7 @@ from test_hardware_graphs import (
 
 from emnas_gym.graph import LayerGraph
 from emnas_gym.memory import plan_arena
+from emnas_gym.operator_order import scheduled
 from hardware.calibration import calibrate
 from hardware.export import export_float, export_int8
 from hardware.extras import load
@@ -93,7 +94,7 @@ def test_the_int8_file_carries_the_arena_plan() -> None:
         tensors = model.subgraphs[0].tensors
         assert (version, subgraph, count) == (1, 0, len(tensors))
         assert [o < 0 for o in offsets] == [t.buffer != 0 for t in tensors]
-        assert set(offsets) - {-1} == set(plan_arena(graph.deployed()).offsets)
+        assert set(offsets) - {-1} == set(plan_arena(scheduled(graph)).offsets)
 
 
 def test_the_float_file_carries_no_plan() -> None:

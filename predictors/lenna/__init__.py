@@ -1,0 +1,1 @@
+"""LENNA's data: gates drawn from architecture parameters, devices that they run on, and labels."""
