@@ -150,7 +150,7 @@ def _with_smallest_arena(deployed: LayerGraph) -> LayerGraph:
     split = split_sums(deployed)
     forms = (deployed,) if split is deployed else (deployed, split)
     ordered = [reordered(form, search_order(form).order) for form in forms]
-    best = min([*forms, *ordered], key=lambda form: plan_arena(form).head_bytes)
+    best = min(dict.fromkeys((*forms, *ordered)), key=lambda form: plan_arena(form).head_bytes)
     return deployed if best is deployed else _with_smallest_arena(best)
 
 
