@@ -31,7 +31,7 @@ def draw(summary: Summary, path: Path) -> None:
         raise BackendMissing("the picture needs matplotlib: pip install matplotlib") from error
     worlds = list(summary["worlds"].items())
     rows = (len(worlds) + 1) // 2
-    figure = Figure(figsize=(10.5, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(10.5, 4.9 * rows), layout="constrained")
     panels = figure.subplots(rows, min(len(worlds), 2), squeeze=False).ravel()
     for axes, (label, world) in zip(panels, worlds, strict=False):
         _panel(axes, summary, label, world)
@@ -59,11 +59,19 @@ def _panel(axes: Any, summary: Summary, label: str, world: Any) -> None:  # noqa
     axes.minorticks_off()
     axes.set_title(f"{world['dataset']}, {world['protocol']}")
     axes.set_xlabel("evaluations, repeats counted")
-    axes.set_ylabel("regret, percentage points")
+    axes.set_ylabel(f"regret, percentage points (none: {LEAST:g})")
     axes.grid(True, which="major", alpha=0.25)
     handles, names = axes.get_legend_handles_labels()
     order = sorted(range(len(names)), key=lambda i: [*named, BASELINE].index(names[i]))
-    axes.legend([handles[i] for i in order], [names[i] for i in order], fontsize=8)
+    axes.legend(
+        [handles[i] for i in order],
+        [names[i] for i in order],
+        fontsize=8,
+        ncols=3,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.14),
+    )
 
 
 def _style(agent: str, named: list[str]) -> dict[str, Any]:
