@@ -66,14 +66,16 @@ def findings(
 def to_top(
     curve: Sequence[Sequence[float]], reference: Mapping[str, Any] | None
 ) -> dict[str, int | None]:
-    """Evaluations until the best so far is among the best p %, by p; None where it never was."""
+    """Evaluations until the best so far is among the best p %, by p; None where it never was.
+
+    Shares that the reference sample is too small for are left out: nobody could be among them.
+    """
     if reference is None:
         return {}
     return {
-        share: next(
-            (int(at) for at, best in curve if threshold is not None and best >= threshold), None
-        )
+        share: next((int(at) for at, best in curve if best >= threshold), None)
         for share, threshold in reference["thresholds"].items()
+        if threshold is not None
     }
 
 

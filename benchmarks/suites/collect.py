@@ -43,7 +43,7 @@ def collect_result(folder: Path) -> dict[str, Any]:
     if about is None:
         raise StoreError(f"{folder / 'about.json'} is not there; the suite was hardly begun")
     described = _described(suite, folder)
-    records, missing = _records(suite, folder, described)
+    records, missing = _records(suite, folder)
     runs: Runs = {
         label: {entry.label: [] for entry in suite.agents if _plays(suite, label, entry.label)}
         for label in described
@@ -82,9 +82,7 @@ def _plays(suite: Suite, env: str, agent: str) -> bool:
     return not only or env in only
 
 
-def _records(
-    suite: Suite, folder: Path, described: Mapping[str, dict[str, Any]]
-) -> tuple[list[Record], list[dict[str, Any]]]:
+def _records(suite: Suite, folder: Path) -> tuple[list[Record], list[dict[str, Any]]]:
     """The runs that have ended, with what verification found, and those that have not."""
     records, missing = [], []
     verified = {
@@ -97,15 +95,8 @@ def _records(
             missing.append({"env": env, "agent": agent, "seed": seed})
         else:
             known = verified[env].get(verified_key(agent, seed))
-            top = _told(record["to_top"], described[env]["reference"])
-            records.append({**record, "to_top": top, "verified": known})
+            records.append({**record, "verified": known})
     return records, missing
-
-
-def _told(to_top: Mapping[str, Any], reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Without shares that the reference sample is too small for: nobody could be among them."""
-    thresholds = {} if reference is None else reference["thresholds"]
-    return {share: at for share, at in to_top.items() if thresholds.get(share) is not None}
 
 
 def verified_key(agent: str, seed: int) -> str:
