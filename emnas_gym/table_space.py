@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.budgets import MASKED, Budgets
-from emnas_gym.errors import InfeasibleBudgets, InvalidArchitecture, nearest
+from emnas_gym.errors import InfeasibleBudgets, InvalidArchitecture
 from emnas_gym.measurement import Measurement
+from emnas_gym.position_space import PositionSpace
 from emnas_gym.table import Table
 from emnas_gym.table_automaton import TableAutomaton, table_automaton
 from emnas_gym.tasks import DIGITS, Task
-from emnas_gym.token_space import ENUMERABLE, TokenSpace
+from emnas_gym.token_space import ENUMERABLE
 
 
-class TableSpace(TokenSpace):
+class TableSpace(PositionSpace):
     """Architectures of a table as sequences of one token a position.
-
-    With k operations at every position, token = 1 + position · k + operation; with different
-    numbers, the tokens of a position follow those of the position before. The last position ends
-    an architecture; there is no end token.
 
     Args:
         table: The table.
@@ -34,12 +31,6 @@ class TableSpace(TokenSpace):
 
     def __init__(self, table: Table, classes: bool = True) -> None:
         self.table, self.name, self.classes = table, table.name, classes
-        self.min_layers = self.max_layers = len(table.positions)
-        sizes = [len(names) for names in table.operations.values()]
-        self.first_token = [1 + sum(sizes[:i]) for i in range(len(sizes))]
-        self._choice = [
-            (position, name) for position, names in table.operations.items() for name in names
-        ]
 
     def __repr__(self) -> str:
         """Name, positions and rows."""
@@ -53,40 +44,9 @@ class TableSpace(TokenSpace):
         return self.table.checksum[:11] + ("c" if self.classes else "r")
 
     @property
-    def num_tokens(self) -> int:
-        """Operations of all positions together."""
-        return len(self._choice)
-
-    @property
-    def end_token(self) -> int:
-        """0: the last position ends an architecture."""
-        return 0
-
-    @cached_property
-    def canonical_token(self) -> tuple[int, ...]:
-        """Every token is its own: what is the same, is so as a whole; see `canonical_tokens`."""
-        return tuple(range(self.num_tokens + 1))
-
-    @cached_property
-    def details(self) -> NDArray[np.float32]:
-        """Position and operation of every token, from 1, shape (K + 1, 2).
-
-        An operation has one number at all positions.
-        """
-        names = {name: i for i, name in enumerate(dict.fromkeys(n for _, n in self._choice), 1)}
-        places = {position: i for i, position in enumerate(self.table.positions, 1)}
-        rows = [(0, 0), *((places[position], names[name]) for position, name in self._choice)]
-        return np.array(rows, dtype=np.float32)
-
-    def describe(self, token: int) -> str:
-        """Position and operation of a token, such as ``0→1 = conv3x3``.
-
-        Raises:
-            InvalidArchitecture: If there is no such token.
-        """
-        if not 1 <= token <= self.num_tokens:
-            raise InvalidArchitecture(f"{self.name} has tokens 1 to {self.num_tokens}, not {token}")
-        return " = ".join(self._choice[token - 1])
+    def operations(self) -> Mapping[str, tuple[str, ...]]:
+        """What may be chosen at each position, in the order of tokens."""
+        return self.table.operations
 
     # ------------------------------------------------------------------------ architectures
 
@@ -113,7 +73,10 @@ class TableSpace(TokenSpace):
         """
         found = self._rows.get(tuple(int(t) for t in tokens))
         if found is None:
-            raise InvalidArchitecture(self._why_not(tokens))
+            self.all_indices(tokens)  # says which token does not belong to its position
+            raise InvalidArchitecture(
+                f"{self.name} has no row for {', '.join(map(self.describe, tokens))}"
+            )
         return found
 
     def rows_of(self, tokens: NDArray[np.int16]) -> NDArray[np.int64]:
@@ -144,42 +107,9 @@ class TableSpace(TokenSpace):
         order = np.argsort(codes)
         return order, codes[order]
 
-    def _why_not(self, tokens: Sequence[int]) -> str:
-        if len(tokens) != self.max_layers:
-            return f"{self.name} has {self.max_layers} positions, not {len(tokens)}"
-        ends = [*self.first_token[1:], self.num_tokens + 1]
-        for token, first, end in zip(tokens, self.first_token, ends, strict=True):
-            if not first <= token < end:
-                position = self.table.positions[self.first_token.index(first)]
-                return f"{position}: its tokens are {first} to {end - 1}, not {token}"
-        return f"{self.name} has no row for {', '.join(map(self.describe, tokens))}"
-
     def tokens_of(self, row: int) -> tuple[int, ...]:
         """Tokens of a row."""
         return tuple(int(token) for token in self._tokens[row])
-
-    def encode(self, choices: Mapping[str, str]) -> tuple[int, ...]:
-        """Tokens of an architecture that is given as position → operation.
-
-        Raises:
-            InvalidArchitecture: If a position or operation is unknown or missing, or no row has
-                this combination.
-        """
-        for position in choices:
-            if position not in self.table.positions:
-                raise InvalidArchitecture(
-                    f"unknown position {position!r}{nearest(position, self.table.positions)}"
-                )
-        tokens = []
-        for first, (position, names) in zip(
-            self.first_token, self.table.operations.items(), strict=True
-        ):
-            name = choices.get(position, "")
-            if name not in names:
-                raise InvalidArchitecture(f"{position} has no {name!r}{nearest(name, names)}")
-            tokens.append(first + names.index(name))
-        self.check(tokens)
-        return tuple(tokens)
 
     def check(self, tokens: Sequence[int]) -> None:
         """Checks that a row has these tokens.
@@ -192,12 +122,6 @@ class TableSpace(TokenSpace):
     def canonical_tokens(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """Tokens of the row that stands for an architecture."""
         return self.tokens_of(int(self.represented[self.row(tokens)]))
-
-    def distance(self, a: Sequence[int], b: Sequence[int]) -> int:
-        """Positions at which two architectures differ; 0 if they count as the same."""
-        if self.canonical_tokens(a) == self.canonical_tokens(b):
-            return 0
-        return sum(x != y for x, y in zip(a, b, strict=True))
 
     def fitting(self, budgets: Budgets) -> NDArray[np.int64]:
         """Rows that keep the limits on flash, RAM and MACs, as far as the table has them."""
@@ -226,11 +150,7 @@ class TableSpace(TokenSpace):
         Raises:
             InfeasibleBudgets: If no row keeps the budgets, or another length is asked for.
         """
-        for length in (min_layers, max_layers):
-            if length not in (None, self.max_layers):
-                raise InfeasibleBudgets(
-                    f"{self.name}: every architecture has {self.max_layers} positions, not {length}"
-                )
+        self.check_lengths(min_layers, max_layers)
         return table_automaton(self, task, budgets or Budgets())
 
     def size(self, length: int | None = None) -> int:

@@ -9,30 +9,28 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emnas_gym import costs
 from emnas_gym.branched.cell import Cell, Choices
 from emnas_gym.branched.cell_automaton import CellAutomaton, cell_automaton
 from emnas_gym.branched.skeleton import Skeleton
 from emnas_gym.budgets import Budgets
-from emnas_gym.errors import InfeasibleBudgets, InvalidArchitecture, nearest
+from emnas_gym.errors import InvalidArchitecture
 from emnas_gym.graph import LayerGraph
 from emnas_gym.layers import LayerSpec
 from emnas_gym.measurement import Measurement
+from emnas_gym.position_space import PositionSpace
 from emnas_gym.tasks import DIGITS, Task
-from emnas_gym.token_space import TokenSpace
 
 WIDEST, MOST_CELLS = 4096, 64  # channels of a stage, cells of a network
 
 
 @dataclass(frozen=True, eq=False)
-class CellSpace(TokenSpace):
+class CellSpace(PositionSpace):
     """Networks whose cells are searched; made by `emnas_gym.space.load_space` from a file.
 
-    Every decision has a position and every position one token: its tokens follow those of the
-    position before, and the last position ends a network; there is no end token. Networks whose
-    output is connected to no input are none of the space.
+    Every decision has a position and every position one token. Networks whose output is connected
+    to no input are none of the space.
 
     Masks guarantee budgets on flash and MACs, which add up over edges. RAM does not: it depends on
     which maps are alive at the same time, and is decided when a network is finished
@@ -72,66 +70,10 @@ class CellSpace(TokenSpace):
         }
 
     @cached_property
-    def first_token(self) -> tuple[int, ...]:
-        """The first token of each position."""
-        sizes = [len(names) for names in self.operations.values()]
-        return tuple(1 + sum(sizes[:i]) for i in range(len(sizes)))
-
-    @cached_property
-    def max_layers(self) -> int:  # type: ignore[override]
-        """Number of positions."""
-        return len(self.operations)
-
-    @property
-    def min_layers(self) -> int:  # type: ignore[override]
-        """Number of positions."""
-        return self.max_layers
-
-    @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with skeleton, edges or operations."""
         content = repr((self.name, self.skeleton, sorted(self.cells.items())))
         return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-    @cached_property
-    def num_tokens(self) -> int:
-        """Choices of all positions together."""
-        return sum(map(len, self.operations.values()))
-
-    @property
-    def end_token(self) -> int:
-        """0: the last position ends a network."""
-        return 0
-
-    @cached_property
-    def canonical_token(self) -> tuple[int, ...]:
-        """Every token is its own: what is the same, is so as a whole; see `canonical_tokens`."""
-        return tuple(range(self.num_tokens + 1))
-
-    @cached_property
-    def _choice(self) -> list[tuple[str, str]]:
-        return [(place, name) for place, names in self.operations.items() for name in names]
-
-    @cached_property
-    def details(self) -> NDArray[np.float32]:
-        """Position and choice of every token, from 1, shape (K + 1, 2).
-
-        An operation has one number at all positions.
-        """
-        names = {name: i for i, name in enumerate(dict.fromkeys(n for _, n in self._choice), 1)}
-        places = {position: i for i, position in enumerate(self.operations, 1)}
-        rows = [(0, 0), *((places[position], names[name]) for position, name in self._choice)]
-        return np.array(rows, dtype=np.float32)
-
-    def describe(self, token: int) -> str:
-        """Position and choice of a token, such as ``0→1 = conv3x3``.
-
-        Raises:
-            InvalidArchitecture: If there is no such token.
-        """
-        if not 1 <= token <= self.num_tokens:
-            raise InvalidArchitecture(f"{self.name} has tokens 1 to {self.num_tokens}, not {token}")
-        return " = ".join(self._choice[token - 1])
 
     def spec(self, token: int) -> LayerSpec:
         """No token is a layer here.
@@ -144,27 +86,6 @@ class CellSpace(TokenSpace):
             "network for its graph"
         )
 
-    def encode(self, choices: Mapping[str, str]) -> tuple[int, ...]:
-        """Tokens of a network that is given as position → choice.
-
-        Raises:
-            InvalidArchitecture: If a position or choice is unknown or missing, or the network is
-                disconnected.
-        """
-        for position in choices:
-            if position not in self.operations:
-                raise InvalidArchitecture(
-                    f"unknown position {position!r}{nearest(position, self.operations)}"
-                )
-        tokens = []
-        for first, (position, names) in zip(self.first_token, self.operations.items(), strict=True):
-            name = choices.get(position, "")
-            if name not in names:
-                raise InvalidArchitecture(f"{position} has no {name!r}{nearest(name, names)}")
-            tokens.append(first + names.index(name))
-        self.check(tokens)
-        return tuple(tokens)
-
     # ------------------------------------------------------------------------------ networks
 
     def choices(self, tokens: Sequence[int]) -> dict[str, Choices]:
@@ -173,22 +94,7 @@ class CellSpace(TokenSpace):
         Raises:
             InvalidArchitecture: If a token does not belong to its position.
         """
-        if len(tokens) != self.max_layers:
-            raise InvalidArchitecture(
-                f"{self.name} has {self.max_layers} positions, not {len(tokens)}"
-            )
-        return self._by_group(self._indices(tokens))
-
-    def _indices(self, tokens: Sequence[int]) -> Choices:
-        """What the first tokens choose at their positions."""
-        found, names = [], self.operations.items()
-        for token, first, (position, n) in zip(tokens, self.first_token, names, strict=False):
-            if not first <= token < first + len(n):
-                raise InvalidArchitecture(
-                    f"{position}: its tokens are {first} to {first + len(n) - 1}, not {token}"
-                )
-            found.append(int(token) - first)
-        return tuple(found)
+        return self._by_group(self.all_indices(tokens))
 
     def _by_group(self, found: Sequence[int]) -> dict[str, Choices]:
         ends = np.cumsum([len(cell.positions) for cell in self.groups.values()]).tolist()
@@ -215,12 +121,6 @@ class CellSpace(TokenSpace):
         found = [c for group, choices in parts for c in self.groups[group].canonical(choices)]
         return tuple(first + c for first, c in zip(self.first_token, found, strict=True))
 
-    def distance(self, a: Sequence[int], b: Sequence[int]) -> int:
-        """Positions at which two networks differ; 0 if they count as the same."""
-        if self.canonical_tokens(a) == self.canonical_tokens(b):
-            return 0
-        return sum(x != y for x, y in zip(a, b, strict=True))
-
     def build(self, tokens: Sequence[int], task: Task) -> LayerGraph:
         """Builds the graph of the canonical network, so that equal networks are equal graphs.
 
@@ -240,7 +140,7 @@ class CellSpace(TokenSpace):
         placed = [int(token) for token in tokens if token]
         if len(placed) == self.max_layers:
             return self.build(placed, task)
-        choices = self._by_group(self._indices(placed))
+        choices = self._by_group(self.indices(placed))
         return self.skeleton.assemble(task, self.cells, choices)[0]
 
     def promised(self, tokens: Sequence[int], task: Task) -> Measurement:
@@ -265,11 +165,7 @@ class CellSpace(TokenSpace):
         Raises:
             InfeasibleBudgets: If no network fits, or another length is asked for.
         """
-        for length in (min_layers, max_layers):
-            if length not in (None, self.max_layers):
-                raise InfeasibleBudgets(
-                    f"{self.name}: every network has {self.max_layers} positions, not {length}"
-                )
+        self.check_lengths(min_layers, max_layers)
         return cell_automaton(self, task, budgets or Budgets())
 
     def size(self, length: int | None = None) -> int:
