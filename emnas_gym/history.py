@@ -24,6 +24,10 @@ CREATE TABLE IF NOT EXISTS evaluations (
     measurement TEXT, error TEXT, reward REAL, batch INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (
     canonical TEXT PRIMARY KEY, measurement TEXT, error TEXT);
+CREATE TABLE IF NOT EXISTS charges (
+    id INTEGER PRIMARY KEY, what TEXT NOT NULL, equivalents REAL NOT NULL, seconds REAL NOT NULL,
+    after INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS traces (step INTEGER PRIMARY KEY, numbers TEXT NOT NULL);
 COMMIT;
 """
 
@@ -45,6 +49,23 @@ class Row:
     result: Result
     reward: float
     batch: int
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Training that stands in no evaluation, such as that of a supernet.
+
+    Attributes:
+        what: What was trained.
+        equivalents: Images trained on ÷ images of one stand-alone training.
+        seconds: Wall time.
+        after: Evaluations that came before it.
+    """
+
+    what: str
+    equivalents: float
+    seconds: float
+    after: int
 
 
 class History:
@@ -172,6 +193,47 @@ class History:
         with self._guard():
             rows = [_read_row(values) for values in self._db.execute(query)]
         yield from rows
+
+    def charge(self, charge: Charge) -> None:
+        """Adds a charge.
+
+        Raises:
+            StoreError: If the file cannot be written.
+        """
+        values = charge.what, charge.equivalents, charge.seconds, charge.after
+        query = "INSERT INTO charges (what, equivalents, seconds, after) VALUES (?, ?, ?, ?)"
+        with self._guard(), self._db:
+            self._db.execute(query, values)
+
+    def charges(self) -> list[Charge]:
+        """All charges in order.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        query = "SELECT what, equivalents, seconds, after FROM charges ORDER BY id"
+        with self._guard():
+            return [Charge(*values) for values in self._db.execute(query)]
+
+    def trace(self, step: int, numbers: Mapping[str, Any]) -> None:
+        """Stores what an agent tells of a step of its own; what it told of the step is replaced.
+
+        Raises:
+            StoreError: If the file cannot be written, or these are no plain data.
+        """
+        with self._guard(), self._db:
+            values = step, json.dumps(numbers, allow_nan=False)
+            self._db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?)", values)
+
+    def traces(self) -> list[tuple[int, dict[str, Any]]]:
+        """(step, what the agent told of it), in the order of steps.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        with self._guard():
+            rows = self._db.execute("SELECT step, numbers FROM traces ORDER BY step")
+            return [(int(step), json.loads(text)) for step, text in rows]
 
     def to_jsonl(self, path: Path) -> None:
         """Exports one JSON object per evaluation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from emnas_gym.architecture import Architecture
 from emnas_gym.env import EmNASEnv
 from emnas_gym.errors import BudgetSpent, EvaluationError, EvaluationStopped, StoreError
 from emnas_gym.evaluator import Evaluator, Result
-from emnas_gym.history import History, Row
+from emnas_gym.history import Charge, History, Row
 from emnas_gym.play_env import EmNASPlayEnv
 from emnas_gym.problem import Problem
 from emnas_gym.vector_env import EmNASVectorEnv
 
 EPISODES_PER_EVALUATION = 20  # a rollout that never finishes a network ends as well
+WHOLE = 1e-9  # what sums of equivalents are wrong by is not charged
 
 
 class Ledger(Evaluator):
@@ -28,6 +30,14 @@ class Ledger(Evaluator):
     A repeat (same canonical network) counts and is not measured again. Resume is replay: opened
     on the file of an earlier run, the ledger answers what is stored, in the same order, and checks
     that the agent asks the same again.
+
+    Training that is no evaluation, such as that of a supernet, is charged (`charge`): a
+    full-training equivalent uses up one evaluation.
+
+    Attributes:
+        charges: What was charged, in order.
+        charged: Its full-training equivalents.
+        allowed: Evaluations that it leaves in all; a part of an equivalent takes a whole one.
 
     Args:
         evaluator: What measures.
@@ -59,7 +69,11 @@ class Ledger(Evaluator):
         self.history = History(path, settings | (about or {}))
         self.rows: list[Row] = []
         self.episodes = self.steps = self.invalid_steps = 0
+        self.charges: list[Charge] = []
+        self.charged = 0.0
+        self.allowed = evaluations
         self._stored, self._kept = self._read()
+        self._stored_charges = self.history.charges()
         self._known = self._kept | {row.canonical: row.result for row in self._stored}
         self._batches = 0
         self._watch = watch
@@ -79,7 +93,7 @@ class Ledger(Evaluator):
     @property
     def remaining(self) -> int:
         """Evaluations left."""
-        return self.evaluations - len(self.rows)
+        return max(self.allowed - len(self.rows), 0)
 
     @property
     def spent(self) -> bool:
@@ -106,8 +120,11 @@ class Ledger(Evaluator):
         if len(batch) > self.remaining:
             if self.remaining:
                 self._record(batch[: self.remaining])
-            raise BudgetSpent(f"all {self.evaluations} evaluations are used")
+            raise BudgetSpent(f"all {self.evaluations} evaluations are used{self._besides()}")
         return self._record(batch)
+
+    def _besides(self) -> str:
+        return f", {self.charged:.1f} of them by training besides" if self.charges else ""
 
     def _record(self, batch: Sequence[Architecture]) -> list[Result]:
         self._check_replay(batch)
@@ -168,6 +185,44 @@ class Ledger(Evaluator):
             for row in rows:
                 self._watch(row)
 
+    def charge(self, what: str, equivalents: float, seconds: float) -> None:
+        """Charges training that is no evaluation, after it was done.
+
+        Args:
+            what: What was trained.
+            equivalents: Images trained on ÷ images of one stand-alone training.
+            seconds: Wall time; of a run that is replayed, that of the first time stays.
+
+        Raises:
+            BudgetSpent: If nothing is left; what was trained is charged all the same.
+            StoreError: If an earlier run was charged otherwise, or the file cannot be written.
+            ValueError: If an equivalent is negative or not finite.
+        """
+        if not (math.isfinite(equivalents) and equivalents >= 0):
+            raise ValueError(f"equivalents are a number of 0 or more, not {equivalents}")
+        number = len(self.charges)
+        charge = Charge(what, equivalents, seconds, self.count)
+        if number < len(self._stored_charges):
+            stored = self._stored_charges[number]
+            same = (stored.what, stored.after) == (what, self.count)
+            if not same or not math.isclose(stored.equivalents, equivalents):
+                raise StoreError(
+                    f"{self.history.path}: charge {number} was {stored}, now {charge}: the agent "
+                    "does not repeat its run (another version?); start anew in another folder"
+                )
+            charge = stored
+        else:
+            self.history.charge(charge)
+        self.charges.append(charge)
+        self.charged = math.fsum(charge.equivalents for charge in self.charges)
+        self.allowed = max(self.evaluations - math.ceil(self.charged - WHOLE), 0)
+        if self.spent:
+            raise BudgetSpent(f"training took what was left of {self.evaluations} evaluations")
+
+    def trace(self, step: int, **numbers: Any) -> None:  # noqa: ANN401
+        """Stores what an agent tells of a step of its own, for reports; see `History.trace`."""
+        self.history.trace(step, numbers)
+
     def count_episode(self) -> None:
         """Counts an episode of an environment on this ledger, finished or not."""
         self.episodes += 1
@@ -188,7 +243,7 @@ class Ledger(Evaluator):
         self.episodes += int(ended.sum())
         if not self.spent:
             return None
-        spent: NDArray[np.bool_] = evaluations >= self.evaluations
+        spent: NDArray[np.bool_] = evaluations >= self.allowed
         return spent | (episodes >= EPISODES_PER_EVALUATION * self.evaluations)
 
     def env(self, **keywords: Any) -> EmNASEnv:  # noqa: ANN401

@@ -52,6 +52,57 @@ class Moody(ByTokens):
 # ------------------------------------------------------------------------------------- counting
 
 
+@pytest.mark.parametrize(
+    ("charges", "left"), [((0.0,), 10), ((0.3,), 9), ((1.0,), 9), ((0.1,) * 10, 9), ((0.6, 0.6), 8)]
+)
+def test_a_full_training_equivalent_uses_up_an_evaluation(
+    tiny_problem: Problem, charges: tuple[float, ...], left: int
+) -> None:  # B26
+    ledger = Ledger(ByTokens(), tiny_problem, 10)
+    for equivalents in charges:
+        ledger.charge("a supernet", equivalents, 1.0)
+    assert ledger.charged == pytest.approx(sum(charges))
+    assert ledger.remaining == left
+    with pytest.raises(BudgetSpent, match="all 10 evaluations are used"):
+        ledger.evaluate(_networks(16))
+    assert ledger.count == left
+    assert ledger.spent
+
+
+def test_what_costs_more_than_is_left_is_charged_and_ends_the_run(tiny_problem: Problem) -> None:
+    ledger = Ledger(ByTokens(), tiny_problem, 10)
+    ledger.evaluate(_networks(4))
+    with pytest.raises(BudgetSpent, match="training took what was left"):
+        ledger.charge("a supernet", 7.5, 1.0)
+    assert (ledger.charged, ledger.remaining, ledger.count) == (7.5, 0, 4)
+    with pytest.raises(ValueError, match="0 or more"):
+        ledger.charge("a supernet", float("nan"), 1.0)
+
+
+@pytest.mark.parametrize("autoreset", ["single", "vector"])
+def test_environments_end_where_charges_have_left_nothing(
+    tiny_problem: Problem, autoreset: str
+) -> None:
+    ledger = Ledger(ByTokens(), tiny_problem, 8)
+    ledger.charge("a supernet", 5.0, 1.0)
+    rng = np.random.default_rng(0)
+    if autoreset == "single":
+        env = ledger.env()
+        while not ledger.spent:
+            _, info = env.reset(seed=0)
+            ended = False
+            while not ended:
+                action = rng.choice(np.flatnonzero(info["action_mask"]))
+                _, _, terminated, ended, info = env.step(int(action))
+                ended = ended or terminated
+    else:
+        several = ledger.vec_env(4)
+        several.reset(seed=0)
+        while not ledger.spent:
+            several.step(several.sample(rng))
+    assert ledger.count == 3
+
+
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_exactly_n_are_recorded_then_it_is_spent(tiny_problem: Problem, batch: int) -> None:
     by_tokens = ByTokens()
@@ -165,6 +216,25 @@ def test_resume_is_replay(tiny_problem: Problem, tmp_path: Path) -> None:
     history = History(path)
     assert str(list(history.rows())) == str(whole)
     history.close()
+
+
+def test_charges_and_traces_are_replayed(tiny_problem: Problem, tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    for seconds in (5.0, 9.0):  # the second run is a replay and goes on
+        ledger = Ledger(ByTokens(), tiny_problem, 10, path)
+        ledger.evaluate(_networks(2))
+        ledger.charge("a supernet", 2.5, seconds)
+        ledger.trace(0, entropy=1.5, shares=[[0.25, 0.75]])
+        assert [charge.seconds for charge in ledger.charges] == [5.0]
+        assert ledger.history.traces() == [(0, {"entropy": 1.5, "shares": [[0.25, 0.75]]})]
+        ledger.close()
+    ledger = Ledger(ByTokens(), tiny_problem, 10, path)
+    ledger.evaluate(_networks(2))
+    with pytest.raises(StoreError, match="does not repeat its run"):
+        ledger.charge("a supernet", 2.6, 5.0)
+    with pytest.raises(StoreError):
+        ledger.trace(1, entropy=float("nan"))
+    ledger.close()
 
 
 def test_a_diverging_agent_is_refused_before_it_measures(

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.comparison.known_table import parts, simulated_seconds
 from emnas_gym.evaluator import Evaluator
 from emnas_gym.history import Row
+from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 
@@ -16,32 +17,32 @@ COUNTERS = ("equivalents", "spent_equivalents")  # of evaluators that count thei
 
 
 def training_cost(
-    evaluator: Evaluator, problem: Problem, rows: Sequence[Row], stored: int
+    evaluator: Evaluator, problem: Problem, ledger: Ledger, stored: int
 ) -> dict[str, Any]:
     """Trainings and, by a table, their seconds: every network once, as repeats cost nothing.
 
     Args:
         evaluator: What measured.
         problem: What was searched.
-        rows: All evaluations of the run.
+        ledger: All evaluations of the run, and what was charged besides.
         stored: How many of them were answered from the history of an earlier process.
 
     Returns:
-        ``trainings``: full-training equivalents; None where an evaluator counts them itself and
-        the run was resumed, so that it saw only a part. ``simulated_seconds``: what the trainings
-        took according to the table; None without one.
+        ``trainings``: full-training equivalents, charges included; None where an evaluator counts
+        them itself and the run was resumed, so that it saw only a part. ``simulated_seconds``:
+        what the trainings took according to the table; None without one.
     """
-    measured = list(_distinct(rows))
+    measured = list(_distinct(ledger.rows))
     counted = [getattr(p, name) for p in parts(evaluator) for name in COUNTERS if hasattr(p, name)]
     trainings: float | None
     if counted:
-        trainings = None if stored else float(sum(counted))
+        trainings = None if stored else float(sum(counted)) + ledger.charged
     else:
         trained = sum(result.provenance.get("accuracy") in TRAINED for result in measured)
-        trainings = float(trained * max(_seeds(evaluator), default=1))
+        trainings = float(trained * max(_seeds(evaluator), default=1)) + ledger.charged
     return {
         "trainings": trainings,
-        "simulated_seconds": simulated_seconds(evaluator, problem, rows),
+        "simulated_seconds": simulated_seconds(evaluator, problem, ledger.rows),
     }
 
 

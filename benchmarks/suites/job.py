@@ -100,7 +100,7 @@ def _search(
         asked = [env.problem.space.architecture(row.tokens) for row in ledger.rows]
         true = true_rewards(env.evaluator, env.problem, asked)
         found = findings(ledger.rows, env.problem, described, true)
-        found |= training_cost(env.evaluator, env.problem, ledger.rows, stored)
+        found |= training_cost(env.evaluator, env.problem, ledger, stored)
         winner = env.problem.space.architecture(found["winner"]["tokens"])
         found |= winner_report(env.evaluator, env.problem, winner)
     finally:
