@@ -97,10 +97,10 @@ class GraphNetwork(nn.Module):
                 kernel = kernel[:, 0].permute(1, 2, 0)
             else:
                 kernel = _columns_hwc(kernel, self._read_shape(node))
-            state[f"{node.name}/kernel"] = kernel.numpy().copy()
-            state[f"{node.name}/bias"] = _bias(layer).detach().numpy().copy()
+            state[f"{node.name}/kernel"] = kernel.cpu().numpy().copy()
+            state[f"{node.name}/bias"] = _bias(layer).detach().cpu().numpy().copy()
             for name, part in self._norm_parts(node).items():
-                state[f"{node.name}/{name}"] = part.detach().numpy().copy()
+                state[f"{node.name}/{name}"] = part.detach().cpu().numpy().copy()
         return state
 
     @torch.no_grad()

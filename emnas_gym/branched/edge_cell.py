@@ -78,15 +78,7 @@ class EdgeCell(Cell):
     def live(self, choices: Choices) -> tuple[bool, ...]:
         """Which edges lie on a way from the input to the output."""
         there = [n[c] != NONE for n, c in zip(self.operations, choices, strict=True)]
-        reached, useful = {0}, {self.last}
-        for (source, target), is_edge in zip(self.edges, there, strict=True):
-            reached |= {target} if is_edge and source in reached else set()
-        for (source, target), is_edge in zip(self.edges[::-1], there[::-1], strict=True):
-            useful |= {source} if is_edge and target in useful else set()
-        return tuple(
-            is_edge and source in reached and target in useful
-            for (source, target), is_edge in zip(self.edges, there, strict=True)
-        )
+        return live_edges(self.edges, there)
 
     def _reached(self, choices: Choices) -> tuple[bool, ...]:
         """Which of the edges so far the input reaches; none of those to come."""
@@ -240,3 +232,21 @@ def _price(name: str, site: Site, is_first: bool) -> Costs:
     builder = GraphBuilder(site.inputs[-1] if is_first else site.shape)
     lower(name, builder, 0, site.shape[-1], site.stride if is_first else 1)
     return layer_costs(builder.build())
+
+
+def live_edges(edges: Sequence[Edge], there: Sequence[bool]) -> tuple[bool, ...]:
+    """Which edges lie on a way from node 0 to the last node.
+
+    Args:
+        edges: Pairs (source, target), sorted by target.
+        there: Which of them carry anything.
+    """
+    reached, useful = {0}, {edges[-1][1]}
+    for (source, target), is_edge in zip(edges, there, strict=True):
+        reached |= {target} if is_edge and source in reached else set()
+    for (source, target), is_edge in zip(edges[::-1], there[::-1], strict=True):
+        useful |= {source} if is_edge and target in useful else set()
+    return tuple(
+        is_edge and source in reached and target in useful
+        for (source, target), is_edge in zip(edges, there, strict=True)
+    )

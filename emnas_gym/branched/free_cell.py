@@ -16,7 +16,7 @@ import numpy as np
 from emnas_gym.branched.cell import Built, Cell, Choices, Position, Prices, Site
 from emnas_gym.branched.operations import convolution, lower
 from emnas_gym.cost_vectors import COLUMNS, Costs, layer_costs
-from emnas_gym.graph import GraphBuilder
+from emnas_gym.graph import GraphBuilder, Shape
 
 READS = 2
 Pair = tuple[int, int]
@@ -130,8 +130,7 @@ class FreeCell(Cell):
         latest = builder.nodes[reads[-1]].shape
         values = []
         for source in reads:
-            before = builder.nodes[source].shape
-            step = max(-(-before[axis] // latest[axis]) for axis in (0, 1))
+            step = read_step(builder.nodes[source].shape, latest)
             values.append(convolution(builder, source, channels, step))
         chosen: set[int] = set()
         for node in self.decode(choices):
@@ -173,3 +172,8 @@ class FreeCell(Cell):
             return self.pairs[node][choice], np.zeros(COLUMNS, dtype=np.int64)
         after = state if i == 0 else self.pairs[min(node + 1, self.nodes - 1)][0]
         return after, prices[state[i] < self.inputs, choice]
+
+
+def read_step(before: Shape, latest: Shape) -> int:
+    """Step of the 1×1 convolution that brings an earlier output to the map of the latest one."""
+    return max(-(-before[axis] // latest[axis]) for axis in (0, 1))

@@ -110,7 +110,7 @@ class Skeleton:
         for place in self.places:
             stage = self.stages[place.stage]
             if place.stage != before and stage.join == "residual":
-                halved = _residual(builder, outputs[-1], stage.channels)
+                halved = residual_block(builder, outputs[-1], stage.channels)
                 outputs, before = [halved, halved], place.stage
             before = place.stage
             cell = cells[place.cell]
@@ -135,7 +135,7 @@ class Skeleton:
         return found
 
 
-def _residual(builder: GraphBuilder, reads: int, channels: int) -> int:
+def residual_block(builder: GraphBuilder, reads: int, channels: int) -> int:
     """The block of a residual network that halves the map (He et al., 2016)."""
     inner = convolution(builder, reads, channels, 2, 3)
     inner = convolution(builder, inner, channels, 1, 3, activation="none")

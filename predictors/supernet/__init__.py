@@ -1,0 +1,1 @@
+"""Networks of cells whose architectures share one set of weights."""
