@@ -13,16 +13,30 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import t as student
 
 from emnas_gym.errors import EvaluationError
-from predictors.lenna.gates import Array, balanced_gates, draw_gates
-from predictors.lenna.simulated import SimulatedDevice
+from predictors.lenna.gates import Array, Gates, balanced_gates, draw_gates
 
 QUANTILE = 0.4  # half-way between the median and a fast run: slow outliers do not reach it
 FORWARDS = 10  # runs of one reset
+
+
+class TimedBlock(Protocol):
+    """A block of one type and width whose gates can be set."""
+
+    def times_us(self, gates: Gates, forwards: int, rng: np.random.Generator) -> Array:
+        """Times of resets, shape (resets, forwards).
+
+        Args:
+            gates: Index of each edge's operation, shape (resets, edges).
+            forwards: Runs of each.
+            rng: Where chance comes from.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ def confident_label(
 
 
 def independent_estimates(
-    device: SimulatedDevice,
+    device: TimedBlock,
     probabilities: Array,
     rng: np.random.Generator,
     forwards: int = FORWARDS,
@@ -160,7 +174,7 @@ def independent_estimates(
 
 
 def balanced_estimates(
-    device: SimulatedDevice,
+    device: TimedBlock,
     probabilities: Array,
     rng: np.random.Generator,
     resets: int,

@@ -1,0 +1,1 @@
+"""What runs blocks: a simulated device, torch and LiteRT on this machine, an NPU, a board."""
