@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from benchmarks.gradient.command import sweep_command
 from benchmarks.portraits.command import portraits_command
 from benchmarks.studies.agreement import PROXIES, agreement
 from benchmarks.studies.headroom import headroom
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("agreement")(agreement_command)
     app.command("portraits")(portraits_command)
     app.command("cost")(cost_command)
+    app.command("sweep")(sweep_command)
 
 
 def throughput(

@@ -15,6 +15,7 @@ from rich.console import Console
 from agents.base import Agent
 from benchmarks.report.search.page import write_report
 from benchmarks.setup import Setup
+from benchmarks.told import genotype, told_by
 from benchmarks.versions import versions
 from benchmarks.watch import Watch, bars
 from benchmarks.winners.deliver import deliver, load_weights, quantise
@@ -65,6 +66,7 @@ class Finding:
     distinct: int
     seconds: float
     remarks: list[str] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 def run_search(setup: Setup, options: SearchOptions, console: Console) -> dict[str, Any]:
@@ -127,12 +129,13 @@ def search(setup: Setup, agent: Agent, options: SearchOptions, name: str, watch:
         agent.search(setup.problem, ledger, options.seed)
     finally:
         watch.close()
-        remarks = ledger.remarks()
+        remarks, told = ledger.remarks(), told_by(ledger)
         ledger.close()
     if not any(isinstance(row.result, Measurement) for row in ledger.rows):
         reason = next((str(row.result) for row in ledger.rows), "no network was finished")
         raise EvaluationError(f"{agent.name} measured no network: {reason}")
-    return Finding(ledger.rows, ledger.distinct, time.perf_counter() - start, remarks)
+    seconds = time.perf_counter() - start
+    return Finding(ledger.rows, ledger.distinct, seconds, remarks, told)
 
 
 def _summary(
@@ -156,6 +159,8 @@ def _summary(
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **_curves(found),
+        **found.told,
+        "genotype": genotype(problem.space, chosen[0]),
         "random": {name: _curves(f) | {"best": _best(f)} for name, f in random.items()},
         "best": _describe(setup, chosen[0]),
         "winners": [
@@ -264,6 +269,7 @@ def _export(
     }
     summary["winners"][index]["int8"]["file"] = summary["export"]["file"]
     summary["best"] = _describe(setup, row)
+    summary["genotype"] = genotype(setup.problem.space, row)
     broken = setup.problem.budgets.broken(Measurement.of("analytic", flash_bytes=len(done.content)))
     if broken:
         raise EmNASError(f"the exported file breaks its budget: {broken}")

@@ -220,8 +220,11 @@ class Ledger(Evaluator):
             raise BudgetSpent(f"training took what was left of {self.evaluations} evaluations")
 
     def trace(self, step: int, **numbers: Any) -> None:  # noqa: ANN401
-        """Stores what an agent tells of a step of its own, for reports; see `History.trace`."""
-        self.history.trace(step, numbers)
+        """Stores what an agent tells of a step of its own, for reports; see `History.trace`.
+
+        ``after``, the number of evaluations before it, is added.
+        """
+        self.history.trace(step, {"after": self.count} | numbers)
 
     def count_episode(self) -> None:
         """Counts an episode of an environment on this ledger, finished or not."""

@@ -35,7 +35,7 @@ from benchmarks.suites.checked_fields import DEPTH, ResultError
 from benchmarks.suites.result import LARGEST_FILE, check_result, load_result
 
 ROOT = Path(__file__).parent.parent
-CSS = (ROOT / "benchmarks/report/templates/suite.css").read_text(encoding="utf-8")
+CSS = (ROOT / "benchmarks/report/templates/series.css").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -226,7 +226,9 @@ def test_charges_and_traces_are_replayed(tiny_problem: Problem, tmp_path: Path) 
         ledger.charge("a supernet", 2.5, seconds)
         ledger.trace(0, entropy=1.5, shares=[[0.25, 0.75]])
         assert [charge.seconds for charge in ledger.charges] == [5.0]
-        assert ledger.history.traces() == [(0, {"entropy": 1.5, "shares": [[0.25, 0.75]]})]
+        assert ledger.history.traces() == [
+            (0, {"after": 2, "entropy": 1.5, "shares": [[0.25, 0.75]]})
+        ]
         ledger.close()
     ledger = Ledger(ByTokens(), tiny_problem, 10, path)
     ledger.evaluate(_networks(2))

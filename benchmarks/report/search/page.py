@@ -8,6 +8,8 @@ from benchmarks.report.charts import Summary
 from benchmarks.report.markup import page_environment, plain_markdown
 from benchmarks.report.search.figures import pareto_figure, reward_figure, runs, verified_figure
 from benchmarks.report.search.findings import headline, winner
+from benchmarks.report.search.genotype_figure import genotype_figure
+from benchmarks.report.search.gradient_figures import gradient_figures
 from benchmarks.report.search.view import report_view, winner_row
 from benchmarks.report.search.winner_figures import gauges_figure, network_figure
 
@@ -37,8 +39,10 @@ def render_html(summary: Summary) -> str:
         "pareto": pareto_figure(summary),
         "verified": verified_figure(summary),
     }
+    genotype = genotype_figure(summary)
+    gradient = [*([genotype] if genotype else []), *gradient_figures(summary)]
     template = page_environment().get_template("report.html.j2")
-    return template.render(view=report_view(summary), figures=drawn)
+    return template.render(view=report_view(summary), figures=drawn, gradient=gradient)
 
 
 def render_markdown(summary: Summary) -> str:

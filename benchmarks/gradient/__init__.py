@@ -1,0 +1,1 @@
+"""Studies of search by gradient: what latency in the loss buys, and what guards prevent."""

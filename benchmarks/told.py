@@ -1,0 +1,63 @@
+"""What an agent told of its own steps, and what its winner's cells are: for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from emnas_gym.branched.cell_space import CellSpace
+from emnas_gym.history import Row
+from emnas_gym.ledger import Ledger
+from emnas_gym.measurement import Measurement
+from emnas_gym.token_space import TokenSpace
+from predictors.lenna.operation_sites import cell_edges, cell_operations, chosen_rows
+
+
+def told_by(ledger: Ledger) -> dict[str, Any]:
+    """Traces of a search, and when during it which latency was measured.
+
+    Args:
+        ledger: After the search.
+
+    Returns:
+        ``traces``: what the agent told, in order. ``measured_latencies``: (index of the trace
+        before it, milliseconds) of every evaluation that has a latency; none without traces.
+    """
+    traces = [numbers for _, numbers in ledger.history.traces()]
+    measured = [
+        (before, row.result.latency_ms)
+        for i, row in enumerate(ledger.rows)
+        if isinstance(row.result, Measurement) and row.result.latency_ms is not None
+        if (before := _before(traces, i)) >= 0
+    ]
+    return {"traces": traces, "measured_latencies": measured}
+
+
+def _before(traces: Sequence[dict[str, Any]], evaluation: int) -> int:
+    """The last trace that was told before an evaluation; -1 for none."""
+    return sum(int(trace["after"] <= evaluation) for trace in traces) - 1
+
+
+def genotype(space: TokenSpace, row: Row) -> dict[str, Any] | None:
+    """The cells of a network: for every group how many nodes are given, and the edges that run.
+
+    Args:
+        space: Of the network.
+        row: Its evaluation.
+
+    Returns:
+        Group → ``inputs`` and ``edges`` (source, target, operation); None where networks have no
+        cells.
+    """
+    if not isinstance(space, CellSpace):
+        return None
+    return {
+        group: {
+            "inputs": space.groups[group].inputs,
+            "edges": [
+                [*cell_edges(space.groups[group])[i], cell_operations(space.groups[group])[i][j]]
+                for i, j in chosen_rows(space.groups[group], choices)
+            ],
+        }
+        for group, choices in space.choices(row.tokens).items()
+    }
