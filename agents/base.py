@@ -50,6 +50,8 @@ class Agent(ABC):
         summary: One sentence for lists.
         config_type: Dataclass of its hyperparameters.
         learns: Whether it has a policy, whose likeliest network `favourite` tells.
+        needs: What it needs of a problem beside its networks and their rewards: ``"images"`` to
+            train on, so that a table or a surrogate is not enough.
 
     Args:
         config: Hyperparameters; the defaults if None.
@@ -60,6 +62,7 @@ class Agent(ABC):
     summary: ClassVar[str]
     config_type: ClassVar[type[Config]] = Config
     learns: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: Config | None = None, logdir: Path | None = None) -> None:
         self.config: Any = self.config_type() if config is None else config

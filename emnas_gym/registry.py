@@ -75,8 +75,13 @@ TABLES: dict[str, dict[str, str]] = {
         "train-sort": "agents.guided.train_sort:TrainSort",
         "gp": "agents.guided.gaussian_search:GaussianSearch",
         "cartographer": "agents.guided.cartographer:Cartographer",
+        "darts": "agents.differentiable.darts:Darts",
+        "gdas": "agents.differentiable.gdas:Gdas",
+        "pc-darts": "agents.differentiable.pc_darts:PCDarts",
+        "proxyless": "agents.differentiable.proxyless:Proxyless",
     },
 }
+NEED_IMAGES = ("darts", "gdas", "pc-darts", "proxyless")  # agents that train supernets (`needs`)
 FITTED = "emnas_gym.fitted:FittedEvaluator"
 PREDICTOR = ".json"  # what ends so is the path of a fitted predictor, no name
 FOLDERS = ("hardware", "predictors", "agents", "benchmarks")  # in the repository, not in the wheel
@@ -102,6 +107,14 @@ EXTRAS = {  # what a missing module is installed with
 def names(kind: str) -> list[str]:
     """Known names of a kind, those of third parties included."""
     return sorted({*TABLES[kind], *(ep.name for ep in entry_points(group=f"emnas_gym.{kind}s"))})
+
+
+def reward_driven() -> list[str]:
+    """Our agents that need nothing but networks and their rewards, in the order of the registry.
+
+    They search whatever there is, tables and surrogates too. The others need images, and cells.
+    """
+    return [name for name in TABLES["agent"] if name not in NEED_IMAGES]
 
 
 def resolve(kind: str, name: str) -> Any:  # noqa: ANN401

@@ -21,7 +21,7 @@ from emnas_gym.automaton import Automaton
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
-from emnas_gym.registry import names
+from emnas_gym.registry import reward_driven
 from emnas_gym.table_env import table_problem
 
 RL = {"envs": 4, "hidden": 16, "width": 4, "unplayed": True}
@@ -38,7 +38,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 
 
 UNMASKED = ("ppo", "a2c", "dqn", "recurrent-ppo")  # learn what is legal by themselves
-MASKED = [name for name in names("agent") if name not in UNMASKED]
+MASKED = [name for name in sorted(reward_driven()) if name not in UNMASKED]
 WORLDS = ("chain", "table")
 MILLION, RUN = 1_000_000, 500  # steps of all agents in one world; evaluations of one run
 # agent → evaluations of its only run; the others share what is left of the million

@@ -25,12 +25,12 @@ from benchmarks.portraits.picture import COLOURS, PORTRAIT, draw_portrait
 from benchmarks.portraits.runs import Run, RunFile, Sitter, World, search
 from emnas_gym.errors import EmNASError, StoreError, UnknownName
 from emnas_gym.ledger import Ledger
-from emnas_gym.registry import TABLES, resolve
+from emnas_gym.registry import resolve, reward_driven
 from emnas_gym.testing import check_agent
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "agents.md"
-NAMES = sorted(TABLES["agent"])
+NAMES = sorted(reward_driven())
 SECTION = re.compile(r"^### `([\w-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FEW = 20  # evaluations of the runs here
 

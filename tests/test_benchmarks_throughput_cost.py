@@ -21,7 +21,7 @@ from emnas_gym.architecture import Architecture
 from emnas_gym.errors import UnknownName
 from emnas_gym.evaluator import Evaluator, Result
 from emnas_gym.measurement import Measurement
-from emnas_gym.registry import names
+from emnas_gym.registry import reward_driven
 
 CHEAP = ["random", "evolution"]
 
@@ -113,5 +113,5 @@ def test_an_unknown_agent_is_named_with_the_nearest_ones() -> None:
 
 
 def test_all_agents_are_measured_unless_some_are_named() -> None:
-    assert chosen_agents([]) == names("agent")
+    assert chosen_agents([]) == sorted(reward_driven())
     assert chosen_agents(["random", "evolution", "random"]) == CHEAP

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import gradient_worlds
 import numpy as np
 import pytest
 from outside_programs import needs_program
@@ -11,8 +13,10 @@ from table_worlds import small_table
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.budgets import Budgets
+from emnas_gym.errors import DomainError
+from emnas_gym.ledger import Ledger
 from emnas_gym.problem import Problem
-from emnas_gym.registry import make_evaluator, names, resolve
+from emnas_gym.registry import NEED_IMAGES, make_evaluator, names, resolve, reward_driven
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.table_env import table_problem
 from emnas_gym.tasks import DIGITS, GRASP
@@ -52,6 +56,7 @@ TRAINS = ("trained", "trained-ray", "early-stopped", "audited")
 ORIGINAL = {"batch": 10, "width": 8, "learning_rate": 0.03, "elite": 1, "imitation": 1.0}
 ORIGINAL |= {"tries": 2, "passes": 1}
 RL = {"envs": 4, "steps": 8, "hidden": 16, "width": 4}
+GRADIENT = {"epochs": 2, "warm_up": 1, "batch_size": 12}
 OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world of a dozen networks
     "random": {},
     "evolution": {"population": 8, "tournament": 3},
@@ -86,6 +91,10 @@ OPTIONS: dict[str, dict[str, Any]] = {  # agent → hyperparameters for a world 
     "train-sort": {"estimator": "elastic_net", "train": 5, "sort": 20, "batch": 2},
     "gp": {"initial": 4, "pool": 12},
     "cartographer": {"initial": 3},
+    "darts": GRADIENT,
+    "gdas": GRADIENT,
+    "pc-darts": GRADIENT | {"divisor": 2},
+    "proxyless": GRADIENT,
 }
 
 
@@ -127,12 +136,29 @@ def test_what_an_environment_makes_of_the_default(options: dict[str, Any]) -> No
     check_evaluator(make_evaluator("surrogate", problem), _networks(problem, 4))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NEED_IMAGES)
+def test_agent_that_trains_on_images(name: str, tmp_path: Path) -> None:
+    """What it charges for its supernets counts as spent; a table has nothing to train on."""
+    world = gradient_worlds.small_problem(tmp_path)
+    agent = resolve("agent", name)
+    check_agent(lambda: agent.with_options(**OPTIONS[name]), world, evaluations=9, optimum=False)
+    problem, evaluator = table_problem(small_table())
+    with pytest.raises(DomainError, match="proxy_space"):
+        agent.with_options().search(problem, Ledger(evaluator, problem, 3), 0)
+
+
+def test_the_registry_knows_what_agents_need() -> None:
+    needs = {name: resolve("agent", name).needs for name in OPTIONS}
+    assert {name for name, needed in needs.items() if needed} == set(NEED_IMAGES)
+    assert sorted([*reward_driven(), *NEED_IMAGES]) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize("name", reward_driven())
 def test_agent(name: str) -> None:
     check_agent(lambda: resolve("agent", name).with_options(**OPTIONS[name]))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", reward_driven())
 def test_agent_on_a_table(name: str) -> None:
     problem, _ = table_problem(small_table())
     check_agent(lambda: resolve("agent", name).with_options(**OPTIONS[name]), problem)

@@ -32,7 +32,7 @@ from benchmarks.portraits.picture import draw_overview, draw_portrait
 from benchmarks.portraits.runs import Run, RunFile, Sitter, World
 from emnas_gym.door import print_json
 from emnas_gym.errors import StoreError
-from emnas_gym.registry import TABLES
+from emnas_gym.registry import reward_driven
 
 SLOW = {"bananas": 10, "pnas": 10, "cartographer": 10, "gp": 10}  # most seeds; seconds a run
 console = Console(stderr=True)
@@ -41,7 +41,9 @@ console = Console(stderr=True)
 def portraits_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Agents, by name or import string; all registered ones if none."),
+        typer.Argument(
+            help="Agents, by name or import string; all that need nothing but rewards if none."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="Where agents.json, agents.md and images/agents are written.")
@@ -71,7 +73,7 @@ def portraits_command(
     """
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     settings = Settings(out, runs, seeds, evaluations, fresh, command)
-    sitters = [Sitter.of(name) for name in names or TABLES["agent"]]
+    sitters = [Sitter.of(name) for name in names or reward_driven()]
     total = sum(settings.seeds_of(sitter.name) for sitter in with_baseline(sitters))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=console) as bar:
@@ -82,7 +84,7 @@ def portraits_command(
     if as_json:
         print_json(figures)
         return
-    missing = sorted(set(TABLES["agent"]) - set(figures["agents"]))
+    missing = sorted(set(reward_driven()) - set(figures["agents"]))
     console.print(f"figures: {out / 'agents.json'}, pictures: {out / 'images' / 'agents'}")
     page = f"page: {out / 'agents.md'}"
     console.print(f"no page: it needs {', '.join(missing)} too" if missing else page)
@@ -157,7 +159,7 @@ def portray(
     figures = collected(world, settings.evaluations, records, settings.command)
     draw_overview(figures, pictures / "overview.png")
     file.write_text(text_of(figures), encoding="utf-8")
-    if set(TABLES["agent"]) <= set(figures["agents"]):
+    if set(reward_driven()) <= set(figures["agents"]):
         write_page(figures, settings.out / "agents.md")
     return figures
 

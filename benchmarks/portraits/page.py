@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.portraits.figures import BASELINE, LEVEL, Figures
-from emnas_gym.registry import TABLES, resolve
+from emnas_gym.registry import resolve, reward_driven
 from predictors.markdown_page import fill
 
 TEMPLATE = Path(__file__).with_name("page.md.j2")
@@ -24,7 +24,7 @@ def write_page(figures: Figures, path: Path) -> None:
 def page_text(figures: Figures) -> str:
     """The page as Markdown."""
     agents, end = figures["agents"], str(figures["evaluations"])
-    own = [name for name in TABLES["agent"] if name != BASELINE]
+    own = [name for name in reward_driven() if name != BASELINE]
     points = list(agents[BASELINE]["mean"])  # evaluations, as text
 
     def falling(name: str) -> list[float]:
@@ -45,7 +45,7 @@ def page_text(figures: Figures) -> str:
         end=end,
         points=points,
         ranked=sorted([*own, BASELINE], key=falling),
-        count=len(TABLES["agent"]),
+        count=len(reward_driven()),
         random=agents[BASELINE],
         better=[name for name in ranked if agents[name]["p_holm"] < LEVEL],
         level=[name for name in ranked if agents[name]["p_holm"] >= LEVEL],

@@ -22,7 +22,7 @@ from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
-from emnas_gym.registry import make_evaluator, names
+from emnas_gym.registry import make_evaluator, reward_driven
 
 THOUSAND = 1000
 
@@ -119,13 +119,13 @@ class Pace:
 
 
 def chosen_agents(only: Sequence[str]) -> list[str]:
-    """The agents that are measured: those named, or all that are registered.
+    """The agents that are measured: those named, or all that need nothing but rewards.
 
     Raises:
         UnknownName: If there is no such agent.
         BackendMissing: If something that one needs is not installed.
     """
-    found = list(dict.fromkeys(only)) or names("agent")
+    found = list(dict.fromkeys(only)) or sorted(reward_driven())
     for name in found:
         make_agent(name)
     return found

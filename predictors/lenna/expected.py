@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,9 @@ from emnas_gym.branched.cell_space import CellSpace
 from emnas_gym.branched.free_cell import READS, FreeCell
 from emnas_gym.errors import DomainError
 from emnas_gym.tasks import Task
+from predictors.lenna.columns import SHAPE
 from predictors.lenna.latency_table import LatencyTable
+from predictors.lenna.network import SPACES, BlockNetwork
 from predictors.lenna.operation_sites import cell_edges
 
 Shape = tuple[int, int]
@@ -117,6 +120,66 @@ class TableLatency(ExpectedLatency):
         """Sum over all edges, and the constant."""
         edges = torch.cat(self.of_edges(probabilities))
         return edges.sum() + self.table.constant
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a network.
+
+    Attributes:
+        reduction: Whether it halves the map.
+        channels: Of its input.
+    """
+
+    reduction: bool
+    channels: int
+
+
+class BlockLatency(ExpectedLatency):
+    """The sum of what LENNA's fitted network expects of blocks.
+
+    The network itself is frozen: gradients flow through it to the probabilities alone.
+
+    Args:
+        network: Fitted on blocks of these types and widths.
+        blocks: One for each tensor of probabilities, (15, 11), in their order.
+        constant_us: Of all that is not searched.
+
+    Raises:
+        DomainError: If a block is of a type or width that the network was not fitted on.
+    """
+
+    def __init__(
+        self, network: BlockNetwork, blocks: Sequence[Block], constant_us: float = 0.0
+    ) -> None:
+        super().__init__()
+        for block in blocks:
+            network.check_block(block.reduction, block.channels)
+        self.network, self.blocks, self.constant_us = network, tuple(blocks), constant_us
+        self.unit = "us"
+        self.shapes = (SHAPE,) * len(self.blocks)
+        self.network.requires_grad_(False)
+
+    @classmethod
+    def of_space(
+        cls, network: BlockNetwork, space: CellSpace, constant_us: float = 0.0
+    ) -> BlockLatency:
+        """The latency of the one block of ``lenna-block`` or ``lenna-reduction``.
+
+        Raises:
+            DomainError: If it is another space, or the network does not know its block.
+        """
+        network.check_space(space)
+        reduction = space.name.partition("@")[0] == SPACES[True]
+        return cls(network, [Block(reduction, space.skeleton.channels)], constant_us)
+
+    def expected(self, probabilities: list[Tensor]) -> Tensor:
+        """Sum over all blocks, and the constant."""
+        stacked = torch.stack(probabilities)
+        kinds = torch.tensor([b.reduction for b in self.blocks], device=stacked.device)
+        widths = torch.tensor([float(b.channels) for b in self.blocks], device=stacked.device)
+        found: Tensor = self.network(kinds, widths, stacked).sum() + self.constant_us
+        return found.to(stacked.dtype)
 
 
 def edge_probabilities(cell: FreeCell, positions: Sequence[Tensor]) -> Tensor:

@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
+
 from emnas_gym.branched.edge_cell import EdgeCell
 from emnas_gym.branched.operations import OPERATIONS
 from emnas_gym.errors import DatasetError
 from emnas_gym.graph import GraphBuilder, LayerGraph
 from emnas_gym.space import load_space
-from predictors.lenna.columns import EDGES
+from predictors.lenna.columns import EDGES, SHAPE, offered
+from predictors.lenna.gates import Array
 from predictors.lenna.labels import TimedBlock
 
 CLOCKS: dict[str, Callable[[], int]] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
@@ -36,8 +39,8 @@ class Settings:
         precision: ``"int8"`` or ``"float32"`` (LiteRT alone).
         accelerator: The NPU.
         core: The emulated core.
-        fusion: Share of a pool's or an identity's time that a convolution before it saves
-            (simulated alone).
+        fusion: Share of an operation's time that is saved where it follows convolutions, whose
+            map is in the cache (simulated alone).
         noise: Standard deviation of the logarithm of a time (simulated alone).
         spikes: Share of times that are ten times too long (simulated alone).
     """
@@ -113,6 +116,14 @@ class Backend(ABC):
             MemoryError: If there is not enough.
         """
 
+    @abstractmethod
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        """What each operation of a block takes alone, its share of the sums of nodes included.
+
+        Returns:
+            Microseconds, shape (15, 11); not a number where an edge has no such operation.
+        """
+
     def close(self) -> None:
         """Ends what it holds; by default nothing."""
         return
@@ -159,6 +170,36 @@ def block_graph(reduction: bool, channels: int, side: int, choices: tuple[int, .
     width, stride = (2 * channels, 2) if reduction else (channels, 1)
     cell.assemble(builder, [0], width, stride, choices)
     return builder.build()
+
+
+def alone_table(
+    reduction: bool, channels: int, side: int, time_us: Callable[[LayerGraph], float]
+) -> Array:
+    """What each operation of a block takes alone; every distinct graph is timed once.
+
+    Args:
+        reduction: Type of the block.
+        channels: Of its input.
+        side: Height and width of its input.
+        time_us: Microseconds of a graph.
+
+    Returns:
+        Shape (15, 11), as `Backend.alone_us`.
+    """
+    builder = GraphBuilder(
+        (side // 2, side // 2, 2 * channels) if reduction else (side, side, channels)
+    )
+    builder.join("add", (0, 0))
+    add_us = time_us(builder.build())
+    known: dict[LayerGraph, float] = {}
+    table = np.full(SHAPE, np.nan)
+    for edge, (_, target) in enumerate(EDGES):
+        for choice in np.flatnonzero(offered(reduction)[edge]).tolist():
+            graph = operation_graph(reduction, channels, side, edge, choice)
+            if graph not in known:
+                known[graph] = time_us(graph) if len(graph.nodes) > 1 else 0.0
+            table[edge, choice] = known[graph] + add_us * (target - 1) / target
+    return table
 
 
 @lru_cache(maxsize=4096)

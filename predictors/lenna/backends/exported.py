@@ -21,8 +21,9 @@ from hardware.npu_configs import npu_config
 from hardware.operator_counts import OperatorCounter
 from hardware.random_weights import random_images, random_weights
 from hardware.versions import compiler_version, interpreter_version, program_version
-from predictors.lenna.backends.base import Backend, Settings, block_graph, timed
+from predictors.lenna.backends.base import Backend, Settings, alone_table, block_graph, timed
 from predictors.lenna.gates import Array, Gates
+from predictors.lenna.labels import QUANTILE
 from predictors.lenna.targets import CORE_CLOCK_MHZ
 
 Runs = Callable[[LayerGraph, int], list[float]]  # microseconds of so many runs of a network
@@ -56,6 +57,13 @@ class ExportedBackend(Backend):
     def block(self, reduction: bool, channels: int) -> ExportedBlock:
         """A block; see `Backend.block`."""
         return ExportedBlock(reduction, channels, self.settings.side, self.runs)
+
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        """Each operation's time as a model of its own; see `Backend.alone_us`."""
+        return alone_table(reduction, channels, self.settings.side, self._time_us)
+
+    def _time_us(self, graph: LayerGraph) -> float:
+        return float(np.quantile(self.runs(graph, self.forwards), QUANTILE))
 
     @abstractmethod
     def runs(self, graph: LayerGraph, forwards: int) -> list[float]:

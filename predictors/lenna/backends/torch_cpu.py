@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emnas_gym.graph import LayerGraph
 from hardware.versions import package_version
-from predictors.lenna.backends.base import Backend, Settings, operation_graph, timed
+from predictors.lenna.backends.base import Backend, Settings, alone_table, operation_graph, timed
 from predictors.lenna.columns import EDGES
 from predictors.lenna.gates import Array, Gates
+from predictors.lenna.labels import QUANTILE
 from predictors.network import GraphNetwork
 from predictors.training import one_thread
 
@@ -70,3 +72,15 @@ class TorchBackend(Backend):
     def block(self, reduction: bool, channels: int) -> TorchBlock:
         """A block; see `Backend.block`."""
         return TorchBlock(reduction, channels, self.settings)
+
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        """Each operation's time; see `Backend.alone_us`."""
+        return alone_table(reduction, channels, self.settings.side, self._time_us)
+
+    def _time_us(self, graph: LayerGraph) -> float:
+        height, width, channels = graph.input_shape
+        images = torch.zeros(self.settings.batch, channels, height, width)
+        network = GraphNetwork(graph).eval()
+        with one_thread(), torch.inference_mode():
+            times = timed(lambda: network(images), self.settings, self.forwards)
+        return float(np.quantile(times, QUANTILE))

@@ -1,0 +1,1 @@
+"""Search by gradient: a supernet whose architecture parameters are trained beside its weights."""
