@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +21,8 @@ class GradientAgent(Agent):
     """Trains supernets, reads a genotype off each, and lets the ledger measure it (`PaidSearch`).
 
     After one supernet comes the next, from the next stream of the same seed, until the ledger is
-    spent. A subclass names its configuration and its `SupernetSearch`.
+    spent, or as many are trained as are wanted. A subclass names its configuration and its
+    `SupernetSearch`.
     """
 
     config_type: ClassVar[type[GradientConfig]] = GradientConfig
@@ -35,7 +37,8 @@ class GradientAgent(Agent):
         latency = self._expected(ground, ledger.history.path)
         rng = self._generator(seed)
         self._favourite, self._epochs, restart, is_final = None, 0, 0, False
-        while not ledger.spent:
+        most = self.config.searches or math.inf
+        while restart < most and not ledger.spent:
             drawn = int(rng.integers(2**31))
             search = self.search_type(ground, self.config, drawn, latency)
             paid = PaidSearch(search, ledger, f"supernet {restart}", self._teller(ledger, restart))

@@ -78,6 +78,9 @@ class GradientConfig(Config):
     decay_rate: float = 0.1
     """Rate of Adam for the logarithm of the weight decay."""
 
+    searches: int = 0
+    """Supernets that are trained at most; 0 goes on until the ledger is spent."""
+
     images: str = ""
     """Images to search with: a name, a folder or an .npz; those of the task if empty."""
 
@@ -88,6 +91,7 @@ class GradientConfig(Config):
     def __post_init__(self) -> None:
         """Checks the values."""
         self.require(self.epochs >= 1, "epochs is 1 or more")
+        self.require(self.searches >= 0, "searches is 0 or more")
         self.require(0 <= self.warm_up < self.epochs, "warm_up is 0 or more, less than epochs")
         self.require(self.batch_size >= 2, "batch_size is 2 or more")
         rates = (self.learning_rate, self.architecture_rate, self.decay_rate, self.clip)

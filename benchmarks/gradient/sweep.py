@@ -224,7 +224,7 @@ def _search(
     """The genotype of one search, and what the search told of itself."""
     options = dict(sweep.options) | {
         "latency_weight": weight,
-        "latency_table": str(table),
+        "latency_target": str(table),
         "searches": 1,
     }
     agent = make_agent(sweep.agent, **options)
