@@ -49,7 +49,7 @@ def test_the_auxiliary_skip_falls_to_nothing() -> None:
 
 
 def test_the_auxiliary_skip_stands_beside_every_edge(tmp_path: Path) -> None:
-    """In every mixture of an epoch, with the factor of that epoch; and it changes what is learnt."""
+    """In every mixture, with the factor of its epoch; and it changes what is learnt."""
     plain = _search(tmp_path)
     guarded = _search(tmp_path, guard="minus")
     for search, expected in ((plain, 0.0), (guarded, 1.0)):
