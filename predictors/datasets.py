@@ -17,6 +17,10 @@ SHARES = (0.6, 0.2, 0.2)  # train, validation, test
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 )
+FORMS = (  # arrays of an .npz: images and labels in turns
+    ("x.npy", "y.npy"),
+    ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"),
+)
 GREY_MODES = frozenset({"1", "L", "LA", "F"})
 MIN_PER_CLASS = 5  # three for training, one each for validation and test
 MAX_BYTES = 2 << 30  # of decoded images: a size from outside is never trusted
@@ -57,7 +61,8 @@ def load(source: str, size: int = 32) -> Dataset:
 
     Args:
         source: ``"digits"``, a folder with one folder of pictures per class, or an ``.npz`` with
-            ``x`` (N, H, W[, C]) and ``y`` (N,).
+            ``x`` (N, H, W[, C]) and ``y`` (N,), or with ``x_train``, ``y_train``, ``x_test`` and
+            ``y_test``, whose test part stays as it is.
         size: Height and width to which the pictures of a folder are resized.
 
     Raises:
@@ -90,21 +95,27 @@ def digits() -> Dataset:
     return split(DIGITS, images[..., None] * 2 - 1, bunch.target.astype(np.int64))
 
 
-def split(task: Task, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ()) -> Dataset:
-    """Splits 60/20/20 within every class, always in the same way.
+def split(
+    task: Task, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = (), tested: int = 0
+) -> Dataset:
+    """Splits 60/20/20 within every class, always in the same way; 75/25 if the test part is given.
 
     Args:
         task: What the images are for.
         x: (N, H, W, C) float32 in −1 … 1.
         y: (N,) classes 0 … classes − 1.
         notes: What was done to the images.
+        tested: How many images, the last ones, are the test part; 0 to split one off.
     """
     rng = np.random.default_rng(SPLIT_SEED)
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    free = y[: len(y) - tested]
+    parts[2].extend(range(len(free), len(y)))
+    shares = SHARES if not tested else (1 - SHARES[1] / sum(SHARES[:2]), SHARES[1], 0.0)
     for label in range(task.classes):
-        rows = rng.permutation(np.flatnonzero(y == label))
-        a = round(len(rows) * SHARES[0])
-        b = a + max(round(len(rows) * SHARES[1]), 1)
+        rows = rng.permutation(np.flatnonzero(free == label))
+        a = round(len(rows) * shares[0])
+        b = len(rows) if tested else a + max(round(len(rows) * shares[1]), 1)
         for part, chosen in zip(parts, np.split(rows, [a, b]), strict=True):
             part.extend(chosen.tolist())
     train, valid, test = (rng.permutation(np.array(part, dtype=np.int64)) for part in parts)
@@ -128,16 +139,25 @@ def _from_npz(path: Path) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
-            if not {"x.npy", "y.npy"} <= set(sizes):
-                raise DatasetError(f"{path}: needs the arrays x (N, H, W[, C]) and y (N,)")
-            if sizes["x.npy"] + sizes["y.npy"] > MAX_BYTES:
+            form = next((form for form in FORMS if set(form) <= set(sizes)), None)
+            if form is None:
+                raise DatasetError(
+                    f"{path}: needs the arrays x (N, H, W[, C]) and y (N,), or x_train, y_train, "
+                    "x_test and y_test"
+                )
+            if sum(sizes[name] for name in form) > MAX_BYTES:
                 raise DatasetError(f"{path}: unpacks to more than 2 GiB; take fewer images")
-            x, y = _member(archive, "x.npy"), _member(archive, "y.npy")
+            arrays = [_member(archive, name) for name in form]
+            for x, y in zip(arrays[::2], arrays[1::2], strict=True):
+                if y.shape != (len(x),):
+                    raise DatasetError(f"{path}: images {x.shape} have labels {y.shape}")
+            tested = len(arrays[2]) if len(form) > 2 else 0
+            x, y = np.concatenate(arrays[::2]), np.concatenate(arrays[1::2])
     except DatasetError:
         raise
     except Exception as error:  # whatever a file from outside provokes in the parsers
         raise DatasetError(f"{path}: cannot be read as .npz: {error!r}") from error
-    return from_arrays(str(path), x, y)
+    return from_arrays(str(path), x, y, tested=tested)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -147,7 +167,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
-def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = ()) -> Dataset:
+def from_arrays(
+    name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] = (), tested: int = 0
+) -> Dataset:
     """Checks arrays of images and makes a data set of them.
 
     Args:
@@ -155,6 +177,7 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] 
         x: (N, H, W) or (N, H, W, C); whole numbers 0 … 255 or floats 0 … 1.
         y: (N,) labels of any kind; sorted, they become the classes 0, 1, …
         notes: What was done before.
+        tested: How many images, the last ones, are the test part; 0 to split one off.
 
     Raises:
         DatasetError: If they are empty, not finite, of one class, or do not belong together.
@@ -170,7 +193,7 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] 
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise DatasetError(f"{name}: labels are not finite (NaN or infinity); clean them")
     labels, classes = np.unique(y, return_inverse=True)
-    counts = np.bincount(classes)
+    counts = np.bincount(classes[: len(y) - tested], minlength=len(labels))
     if len(labels) < 2:
         raise DatasetError(f"{name}: all images are of one class ({labels[0]}); two are needed")
     if counts.min() < MIN_PER_CLASS:
@@ -181,7 +204,7 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, notes: tuple[str, ...] 
     whole = np.issubdtype(x.dtype, np.integer)
     scaled = x.astype(np.float32) / (255.0 if whole or x.max() > 1.5 else 1.0)
     task = Task(name, (int(x.shape[1]), int(x.shape[2]), int(x.shape[3])), len(labels))
-    return split(task, scaled * 2 - 1, classes.astype(np.int64), notes)
+    return split(task, scaled * 2 - 1, classes.astype(np.int64), notes, tested)
 
 
 def _check_pixels(name: str, x: np.ndarray) -> None:

@@ -13,7 +13,7 @@ class SearchDiverged(EmNASError, ArithmeticError):
     """A loss or an architecture parameter that is no finite number: where, and what to do."""
 
 
-def checked_loss(loss: Tensor, what: str) -> float:
+def checked_loss(loss: Tensor | float, what: str) -> float:
     """The value of a loss.
 
     Args:
@@ -23,7 +23,7 @@ def checked_loss(loss: Tensor, what: str) -> float:
     Raises:
         SearchDiverged: If it is not finite.
     """
-    value = float(loss.detach())
+    value = float(loss.detach() if isinstance(loss, Tensor) else loss)
     if not math.isfinite(value):
         raise SearchDiverged(
             f"{what} is {value}: the weights of the supernet have diverged. A smaller "

@@ -54,7 +54,7 @@ class GradientConfig(Config):
 
     latency_target: str = ""
     """What latency is expected of: a target (macs, host, cortex-m4, ethos-u55-128, a board), or the
-    path of a table (.json)."""
+    path of a table (.json) or of a network fitted on LENNA's blocks (.network)."""
 
     guard: str = "none"
     """minus: beside every edge a skip without parameters, whose factor falls to 0 (DARTS-minus)."""
@@ -95,7 +95,7 @@ class GradientConfig(Config):
         self.require(0 <= self.warm_up < self.epochs, "warm_up is 0 or more, less than epochs")
         self.require(self.batch_size >= 2, "batch_size is 2 or more")
         rates = (self.learning_rate, self.architecture_rate, self.decay_rate, self.clip)
-        self.require(min(rates) > 0, "rates and clip are larger than 0")
+        self.require(0 < min(rates) <= max(rates) <= 1e30, "rates and clip lie in 0 … 1e30")
         self.require(0 <= self.least_rate <= self.learning_rate, "0 ≤ least_rate ≤ learning_rate")
         self.require(0 <= self.momentum < 1, "momentum lies in 0 … 1, without 1")
         self.require(min(self.weight_decay, self.architecture_decay) >= 0, "decays are 0 or more")

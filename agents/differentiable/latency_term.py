@@ -13,13 +13,14 @@ from agents.differentiable.alphas import Alphas, Groups
 from emnas_gym.branched.cell_space import CellSpace
 from emnas_gym.branched.free_cell import READS
 from emnas_gym.tasks import Task
-from predictors.lenna.expected import ExpectedLatency, TableLatency
+from predictors.lenna.expected import BlockLatency, ExpectedLatency, TableLatency
 from predictors.lenna.latency_table import LatencyTable
 from predictors.lenna.make_table import make_table
+from predictors.lenna.network_file import load_network
 from predictors.supernet.free_wiring import FreeWiring
 from predictors.supernet.wiring import Wiring
 
-FILE = ".json"
+FILE, NETWORK = ".json", ".network"
 
 
 class LatencyTerm:
@@ -105,8 +106,9 @@ def latency_of(
     """What expects latency of networks of a space.
 
     Args:
-        target: One of `predictors.lenna.targets.target_names`, or the path of a file of
-            `predictors.lenna.latency_table.LatencyTable`.
+        target: One of `predictors.lenna.targets.target_names`, or the path of a file: a table
+            (`predictors.lenna.latency_table`), or a network that was fitted on LENNA's blocks
+            (`predictors.lenna.network_file`).
         space: The space that is searched.
         task: What its networks are for.
         folder: Where a measured table is kept, so that the same search begun again reads what it
@@ -118,6 +120,8 @@ def latency_of(
         DomainError: If it is of another space or task.
         EvaluationError: If the target cannot run an operation of the space.
     """
+    if target.endswith(NETWORK):
+        return BlockLatency.of_space(load_network(target), space)
     if target.endswith(FILE):
         return TableLatency(LatencyTable.load(target), space, task)
     kept = None if folder is None else folder / f"latency_{target.replace('/', '_')}{FILE}"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from agents.differentiable.mixed_search import MixedSearch
+from agents.differentiable.paths import is_connected
 from emnas_gym.branched.free_cell import READS
 from emnas_gym.errors import InvalidArchitecture
 from predictors.supernet.free_wiring import FreeWiring
@@ -29,7 +30,7 @@ class Perturbation:
     """Decides a trained supernet edge by edge, in random order; weights learn on in between.
 
     Where nodes choose what they read, each then keeps the two edges without which the supernet
-    classifies worst.
+    classifies worst. What would leave no way to the output is not chosen.
 
     Args:
         search: A search whose epochs are over; its `kept` is decided.
@@ -86,10 +87,19 @@ class Perturbation:
         return [edge for edge, (_, target) in enumerate(edges) if target == node]
 
     def _choose_operation(self, group: str, edge: int) -> None:
-        row = self._kept[group][edge]
-        scores = {int(o): self._without(group, edge, int(o)) for o in np.flatnonzero(row)}
-        row[:] = False
-        row[min(scores, key=scores.__getitem__)] = True
+        there = np.flatnonzero(self._kept[group][edge]).tolist()
+        alone = {operation: self._alone(group, edge, operation) for operation in there}
+        wires = self.search.net.wirings[group]
+        scores = {operation: self._without(group, edge, operation) for operation in there}
+        able = [operation for operation in there if is_connected(wires, alone[operation])]
+        self._kept[group] = alone[min(able, key=scores.__getitem__)]
+
+    def _alone(self, group: str, edge: int, operation: int) -> Mask:
+        """What would be kept with that operation on the edge."""
+        kept = self._kept[group].copy()
+        kept[edge] = False
+        kept[edge, operation] = True
+        return kept
 
     def _choose_edges(self, group: str, node: int) -> None:
         edges = self._entering(group, node)

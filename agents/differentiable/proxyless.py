@@ -93,7 +93,11 @@ class ProxylessSearch(SupernetSearch):
         return list(torch.autograd.grad(loss, self.alphas.tensors, materialize_grads=True))
 
     def _of_two(self, valid: Batch) -> list[Tensor]:
-        """The same among two operations an edge, drawn by p; the others have gradient 0."""
+        """The same among two operations an edge, drawn by p; the others have gradient 0.
+
+        Since a step keeps what the two have together (`stepped`), of the gradient of latency the
+        part remains that does: (p_1 + p_2) q_i (L_i - Σ_j q_j L_j), q the softmax of the two.
+        """
         self._pairs, found = {}, {}
         for group, a in self.alphas.operations.items():
             wires = self.net.wirings[group]
@@ -103,7 +107,16 @@ class ProxylessSearch(SupernetSearch):
         loss = self.with_latency(self.loss(valid, self.guarded(found)))
         both = torch.autograd.grad(loss, self.alphas.tensors, materialize_grads=True)
         pairs = self._pairs.values()
-        return [g * torch.from_numpy(pair) for g, pair in zip(both, pairs, strict=True)]
+        return [
+            self._within(g, a.detach(), pair)
+            for g, a, pair in zip(both, self.alphas.operations.values(), pairs, strict=True)
+        ]
+
+    @staticmethod
+    def _within(gradient: Tensor, parameters: Tensor, pair: Mask) -> Tensor:
+        """The gradient of two operations with what they have together held."""
+        alone = gradient * torch.from_numpy(pair)
+        return alone - softmax(parameters, pair) * alone.sum(dim=1, keepdim=True)
 
     def _pair(self, parameters: Tensor, wires: Wiring) -> tuple[Mask, Mask]:
         """Two operations of every edge (one where there is no other), and the open one of them."""

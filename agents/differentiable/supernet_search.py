@@ -199,6 +199,7 @@ class SupernetSearch(ABC):
             self.epoch += 1
             self.past.append(self.alphas.detached())
             valid_loss, accuracy = self.assess(self.judged())
+            checked_loss(valid_loss, f"the loss of the other half after epoch {self.epoch - 1}")
             back = self.back_to() if learns else None
         mean = float(np.mean(losses))
         return EpochReport(self.images - before, mean, valid_loss, accuracy, back)

@@ -14,8 +14,10 @@ from typing import Any
 from benchmarks.replay.record import MAX_BYTES, MAX_TOKENS, Reader
 from emnas_gym.errors import StoreError
 from emnas_gym.history import History, Row
+from emnas_gym.ledger import WHOLE
 
 HISTORY = "history.sqlite"
+MAX_CHARGED = 1e9  # evaluations
 
 
 def beside(folder: Path) -> Path | None:
@@ -43,6 +45,27 @@ def read_history(path: Path) -> tuple[dict[str, Any], Sequence[Row]]:
             return history.about(), [_checked(path, row) for row in history.rows()]
         finally:
             history.close()
+
+
+def spent_on_training(copy: Path) -> int:
+    """Evaluations that a history was charged for training beside them, a part counted whole.
+
+    Args:
+        copy: A history that nobody else has open.
+
+    Raises:
+        StoreError: If it is no history, or damaged.
+    """
+    history = History(copy)
+    try:
+        charged = math.fsum(charge.equivalents for charge in history.charges())
+    except (TypeError, OverflowError) as error:
+        raise StoreError(f"{copy}: damaged: a charge is no number") from error
+    finally:
+        history.close()
+    if not 0 <= charged < MAX_CHARGED:
+        raise StoreError(f"{copy}: damaged: {charged!r} was charged")
+    return math.ceil(charged - WHOLE)
 
 
 def _checked(path: Path, row: Row) -> Row:

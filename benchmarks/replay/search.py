@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.runs import make_agent
-from benchmarks.replay.history import history_copy, read_history
+from benchmarks.replay.history import history_copy, read_history, spent_on_training
 from benchmarks.replay.record import Reader, Record
 from benchmarks.replay.world import Given, OtherVersion, make_problem
 from emnas_gym.architecture import Architecture
@@ -65,7 +65,8 @@ def repeat_search(history: Path, record: Record, seed: int | None, given: Given)
     seed = reader.whole(about, "seed", "about") if seed is None else seed
     problem = make_problem(record, given)
     with history_copy(history) as copy:
-        ledger = Ledger(Silent(about.get("rests_on", {})), problem, len(rows), copy)
+        count = len(rows) + spent_on_training(copy)
+        ledger = Ledger(Silent(about.get("rests_on", {})), problem, count, copy)
         try:
             agent.search(problem, ledger, seed)
             return ledger.count
