@@ -26,9 +26,10 @@ from emnas_gym.features import LayerTable, layer_table, network_features
 from emnas_gym.graph import Shape
 from emnas_gym.measurement import WHOLE, Measurement
 from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.gated_sums import Gates, Rows
 from emnas_gym.models.inputs import encode
 from emnas_gym.models.mixture import JOIN
-from emnas_gym.models.pooled import Gates, GateTable, PooledNetwork, Rows
+from emnas_gym.models.pooled import GateTable, PooledNetwork
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import Surrogate, read_surrogate
 from emnas_gym.tasks import Task
