@@ -167,6 +167,25 @@ class Automaton(ABC):
 
     # ------------------------------------------------------------------------------- walking
 
+    @property
+    def width(self) -> int:
+        """Tokens of a row of the tables, token 0 included."""
+        return len(self.next_state[0])
+
+    @cached_property
+    def moves(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """What each token does in each state, in one row: (states · (K + 1), 6).
+
+        The costs, and last the next state; in 32 bits where these hold them, since many walks at
+        once look into rows that no cache holds yet.
+        """
+        largest = int(self.price.max(initial=0))
+        small = largest <= np.iinfo(np.int32).max
+        moves = np.empty((self.next_state.size, COLUMNS + 1), dtype=np.int32 if small else np.int64)
+        moves[:, :COLUMNS] = self.price.reshape(-1, COLUMNS)
+        moves[:, COLUMNS] = self.next_state.ravel()
+        return moves
+
     @cached_property
     def feasible_lengths(self) -> tuple[int, ...]:
         """Numbers of tokens for which at least one network fits."""

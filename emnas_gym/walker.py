@@ -28,6 +28,7 @@ class Walker:
 
     def __init__(self, table: MaskTable) -> None:
         self._table, self._move = table, table.automaton.move
+        self._width = table.automaton.width
         self._base: Spent = tuple(table.automaton.base.tolist())
         self.tokens = np.zeros(table.automaton.max_layers, dtype=np.int64)
         self.restart()
@@ -36,7 +37,7 @@ class Walker:
         """Starts anew, without tokens."""
         self.tokens[:] = 0
         self.state, self.placed, self.spent = 0, 0, self._base
-        self._states: list[int] = []
+        self._places: list[int] = []
         self._look_up()
 
     def _look_up(self) -> None:
@@ -63,7 +64,7 @@ class Walker:
     def place(self, token: int) -> None:
         """Places a legal token."""
         self.tokens[self.placed] = token
-        self._states.append(self.state)
+        self._places.append(self.state * self._width + token)
         self.placed += 1
         self.state, (flash, macs, kept, head, planning) = self._move(self.state, token)
         spent = self.spent
@@ -75,12 +76,12 @@ class Walker:
 
     def walks(self) -> Walks:
         """The finished walk as a batch of one."""
-        states = np.full((1, len(self.tokens)), -1, dtype=np.int32)
-        states[0, : self.placed] = self._states
+        places = np.zeros((1, len(self.tokens)), dtype=np.int64)
+        places[0, : self.placed] = self._places
         return Walks(
             self._table.automaton,
             self.tokens.astype(np.int16)[None],
-            states,
+            places,
             np.array([self.placed], dtype=np.int64),
             np.array([self.spent], dtype=np.int64),
         )
