@@ -59,14 +59,15 @@ class _Group:
         number: Its index.
         options: What may follow.
         row: The mask where all of it fits.
-        most: For each limit that is set what may be used so that all of it fits for certain.
+        bounds: For each limit that is set its index, and what may be used so that all of it fits
+            for certain.
         ranked: For each limit that is set all demands, ascending, without repeats.
     """
 
     number: int
     options: Options | None
     row: int
-    most: list[int]
+    bounds: list[tuple[int, int]]
     ranked: list[list[int]]
 
 
@@ -88,6 +89,7 @@ class MaskTable:
         every = np.array([limits.flash, limits.macs, limits.ram, limits.ram, limits.ram])
         self._limited = np.flatnonzero(every < UNLIMITED).tolist()
         self._limits: list[int] = every[self._limited].tolist()
+        self._set = list(zip(self._limited, self._limits, strict=True))
         self._columns = np.array([COLUMN[i] for i in self._limited], dtype=np.int64)
         self._headed = self._limited.index(HEADED) if HEADED in self._limited else None
         self._bits = (KEY_BITS - GROUP_BITS) // max(len(self._limited), 1)
@@ -109,7 +111,7 @@ class MaskTable:
         self._index = np.full((self.automaton.max_layers + 1) * self._width, -1, dtype=np.int64)
         nothing = np.zeros(size, dtype=np.int8)
         nothing[0] = 1
-        over = [limit + 1 for limit in self._limits]
+        over = [(i, limit + 1) for i, limit in self._set]
         self._groups.append(_Group(0, None, self._row(nothing), over, [[] for _ in over]))
         self._index[self._width - 1 :: self._width] = 0  # the last column is state −1, the end
         self._group_at: dict[int, _Group] = {}
@@ -133,7 +135,7 @@ class MaskTable:
             group = self._group_at[place] = self._groups[self._group_of(state, placed)]
         flash, macs, kept, head, planning = spent
         every = (flash, macs, kept + head, kept, planning)
-        for i, most in zip(self._limited, group.most, strict=True):
+        for i, most in group.bounds:
             if every[i] > most:
                 if self._full():
                     self._start_anew()
@@ -147,14 +149,12 @@ class MaskTable:
 
     def _tight_row(self, group: _Group, every: Spent, spent: Spent) -> int:
         """The row of a walk for which not everything may fit, by what its ranks are known for."""
-        rest = [limit - every[i] for i, limit in zip(self._limited, self._limits, strict=True)]
-        ranks = list(map(bisect_right, group.ranked, rest))
-        if self._wide:
-            return self._tight((group.number, *ranks), group, spent)
-        key = group.number
-        for rank in ranks:
-            key = (key << self._bits) | rank
-        return self._tight(key, group, spent)
+        key, ranks = group.number, []
+        for (i, limit), demands in zip(self._set, group.ranked, strict=True):
+            rank = bisect_right(demands, limit - every[i])
+            key = key << self._bits | rank
+            ranks.append(rank)
+        return self._tight((group.number, *ranks) if self._wide else key, group, spent)
 
     def _tight(self, key: Key, group: _Group, spent: Spent | Ints) -> int:
         """The row of a walk for which not everything fits, made once for each group and ranks."""
@@ -281,8 +281,9 @@ class MaskTable:
         there = options.least[options.least[..., FLASH] < UNLIMITED]
         columns = zip(demands(there).T[self._limited], self._limits, strict=True)
         ranked = [np.unique(column[column <= limit]).tolist() for column, limit in columns]
-        most = [limit - demand for limit, demand in zip(self._limits, enough, strict=True)]
-        return _Group(number, options, self._row(mask), most, ranked)
+        pairs = zip(self._set, enough, strict=True)
+        bounds = [(i, limit - demand) for (i, limit), demand in pairs]
+        return _Group(number, options, self._row(mask), bounds, ranked)
 
     def _row(self, mask: NDArray[np.int8]) -> int:
         """The number of a mask, which becomes a new row if it is met for the first time."""
@@ -295,8 +296,8 @@ class MaskTable:
     def _pack(self) -> None:
         """Appends what new groups know to the arrays for many walks."""
         new = self._groups[len(self._packed) :]
-        rows, most = [group.row for group in new], [group.most for group in new]
-        self._packed.append(rows, most, [group.ranked for group in new])
+        most = [[bound for _, bound in group.bounds] for group in new]
+        self._packed.append([group.row for group in new], most, [group.ranked for group in new])
 
 
 @lru_cache(maxsize=32)

@@ -64,14 +64,18 @@ class Walker:
     def place(self, token: int) -> None:
         """Places a legal token."""
         self.tokens[self.placed] = token
-        self._places.append(self.state * self._width + token)
+        place = self.state * self._width + token
+        self._places.append(place)
         self.placed += 1
-        self.state, (flash, macs, kept, head, planning) = self._move(self.state, token)
-        spent = self.spent
-        largest = head if head > spent[3] else spent[3]
+        self.state, flash, macs, kept, head, planning = self._move(place)
+        all_flash, all_macs, all_kept, largest, all_planning = self.spent
         self.spent = (
-            spent[0] + flash, spent[1] + macs, spent[2] + kept, largest, spent[4] + planning
-        )  # fmt: skip
+            all_flash + flash,
+            all_macs + macs,
+            all_kept + kept,
+            head if head > largest else largest,
+            all_planning + planning,
+        )
         self._look_up()
 
     def walks(self) -> Walks:
