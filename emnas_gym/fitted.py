@@ -225,8 +225,10 @@ class FittedEvaluator(Evaluator):
 
     def _pooled(self, part: Surrogate, networks: _Networks) -> tuple[Gates, Rows]:
         """Gates of all layers met so far, and the rows of the networks without common ends."""
-        _check_columns(part, networks.table.described())
-        return self._gates[part.field].of(networks.table), networks.rows
+        gates = self._gates[part.field]
+        if gates.table is not networks.table:
+            _check_columns(part, networks.table.described())
+        return gates.of(networks.table), networks.rows
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:

@@ -116,16 +116,21 @@ class PackedGroups:
 
 
 class KeyedRows:
-    """Rows of masks by key, one slot for each hash: a newer key takes the place of an older one."""
+    """Rows of masks by key, one slot for each hash: a newer key takes the place of an older one.
 
-    def __init__(self) -> None:
-        self._slots = np.zeros((1 << CACHED_BITS, 2), dtype=np.int64)  # keys, which are not 0; rows
+    Args:
+        bits: Binary logarithm of the number of slots.
+    """
+
+    def __init__(self, bits: int = CACHED_BITS) -> None:
+        self._bits = bits
+        self._slots = np.zeros((1 << bits, 2), dtype=np.int64)  # keys, which are not 0; rows
 
     def of(self, keys: Ints) -> tuple[Ints, Ints, Ints]:
         """Rows of keys, (N,); which of them are not known, (n,); and the slots of all keys."""
         slots = keys * SPREAD
-        slots >>= 63 - CACHED_BITS
-        slots &= (1 << CACHED_BITS) - 1
+        slots >>= 63 - self._bits
+        slots &= (1 << self._bits) - 1
         pairs = self._slots.take(slots, axis=0)
         missed = (pairs[:, 0] != keys).nonzero()[0]
         return pairs[:, 1], missed, slots

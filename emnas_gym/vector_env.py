@@ -140,8 +140,8 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         count = self.num_envs
         self._table = mask_table(self.problem.automaton)
         self._batch = WalkBatch(self._table, count)
-        self._over = np.ones(count, dtype=np.bool_)
-        self._any_over = True
+        self._all = np.ones(count, dtype=np.bool_)
+        self._over, self._any_over = self._all.copy(), True
         self._started, self._generation = False, -1
         self._steps = np.zeros(count, dtype=np.int64)
         self._seeds: list[int | None] = [None] * count
@@ -238,7 +238,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             info = self._restarted(turn, rows, ended) if len(rows) else self._told(turn)
         self._look_up()
         info["action_mask"] = self.action_masks()
-        info["_action_mask"] = np.ones(self.num_envs, dtype=np.bool_)
+        info["_action_mask"] = self._all.copy()
         observation = self._view.of(self._batch.tokens)
         return observation, turn.rewards, turn.terminated, turn.truncated, info
 
@@ -254,9 +254,10 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if self._generation != self._table.generation:
             self._look_up()
         invalid = self._table.rows.take(self._rows * self._view.size + tokens) == 0
-        count, stepped, all_step = self.num_envs, ~self._over, not self._any_over
+        count, stepped, all_step = self.num_envs, self._all, not self._any_over
         self._generation = -1  # masks are found anew, even if the evaluator raises
         if self._any_over:
+            stepped = ~self._over
             invalid &= stepped
             self._batch.restart(np.flatnonzero(self._over))
             self._steps[self._over] = 0

@@ -105,21 +105,19 @@ def _by_pairs(gates: Gates, places: Rows, layout: _Layout) -> Single:
 
 @lru_cache(maxsize=64)
 def _layout(length: int) -> _Layout:
-    rounds = []
+    blocks = []
     start, size = 0, length  # of the block that still holds what is summed
     while size > 1:
         half = size // 2
         first, second = (start + half, start) if size % 2 else (start, start + half)
-        left_out = int(first == start)  # of the very first one nothing stands before to be kept
-        rounds.append(
-            _Round(
-                slice(first, first + half),
-                slice(second, second + half),
-                slice(first + left_out, first + half),
-                slice(left_out, half),
-            )
-        )
+        blocks.append((first, second, half))
         start, size = first, size - half
+    rounds = []
+    for first, second, half in blocks:
+        skip = int(first == start)  # before the very first layer there is nothing to be kept
+        kept, shares = slice(first + skip, first + half), slice(skip, half)
+        pairs = slice(first, first + half), slice(second, second + half)
+        rounds.append(_Round(*pairs, kept, shares))
     return _Layout(np.array(_order(length), dtype=np.int64), tuple(rounds), start)
 
 

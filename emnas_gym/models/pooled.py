@@ -210,13 +210,16 @@ class GateTable:
 
     Copies begin empty: another process numbers layers as it meets them.
 
+    Attributes:
+        table: Whose layers it knows; None before it is asked for the first time.
+
     Args:
         model: Whose gates.
     """
 
     def __init__(self, model: PooledNetwork) -> None:
         self.model = model
-        self._table: LayerTable | None = None
+        self.table: LayerTable | None = None
         self._start()
 
     def _start(self) -> None:
@@ -230,8 +233,8 @@ class GateTable:
 
     def of(self, table: LayerTable) -> Gates:
         """The gates of all layers that a table has met; row 0 is no layer."""
-        if table is not self._table:
-            self._table = table
+        if table is not self.table:
+            self.table = table
             self._start()
         layers = table.described()
         if len(layers) > len(self._gates):
