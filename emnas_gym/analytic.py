@@ -55,13 +55,14 @@ class AnalyticEvaluator(Evaluator):
         if walks.task != self.task or not isinstance(automaton, LayerAutomaton):
             return super().columns(walks)
         spent = walks.spent.T.astype(np.float64)  # whole numbers, far below 2⁵³
-        params = np.add.reduce(automaton.params.take(walks.places), axis=1)  # 0 after the end
+        head = spent[HEAD]
+        params = np.add.reduce(automaton.params.take(walks.places.T))  # 0 after the end
         known = {
             "macs": spent[MACS],
             "params": params.astype(np.float64),
             "flash_bytes": spent[FLASH],
-            "arena_head_bytes": spent[HEAD],
-            "ram_bytes": np.maximum(spent[KEPT] + spent[HEAD], spent[PLANNING]),
+            "arena_head_bytes": head,
+            "ram_bytes": np.maximum(spent[KEPT] + head, spent[PLANNING]),
         }
         slope, power = self.device.latency_b_ms_per_mac, self.device.active_power_mw
         if slope is not None:

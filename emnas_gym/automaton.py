@@ -29,7 +29,6 @@ from emnas_gym.cost_vectors import (
     UNLIMITED,
     Costs,
     Limits,
-    Spent,
     join_costs,
     no_costs,
     padded,
@@ -42,6 +41,7 @@ from emnas_gym.tasks import Task
 from emnas_gym.token_space import TokenSpace
 
 State = tuple[Shape, frozenset[str] | None]  # shape reached, () without one; the rules that hold
+Move = tuple[int, int, int, int, int, int]  # the next state, and what getting there costs
 
 
 @dataclass
@@ -118,7 +118,8 @@ class Automaton(ABC):
         self._exact: list[list[Costs]] = self._completions()
         self._options: dict[tuple[int, int, int], Options] = {}
         self._completion_of: dict[tuple[int, int, int], Costs] = {}
-        self._known_moves: dict[tuple[int, int], tuple[int, Spent]] = {}
+        self._width = len(self.next_state[0])
+        self._known_moves: dict[int, Move] = {}
         if not self.feasible_lengths:
             raise InfeasibleBudgets(self._why_infeasible())
 
@@ -166,6 +167,25 @@ class Automaton(ABC):
         return pareto_minimal(np.where(self.limits.matter, vectors, 0))
 
     # ------------------------------------------------------------------------------- walking
+
+    @property
+    def width(self) -> int:
+        """Tokens of a row of the tables, token 0 included."""
+        return self._width
+
+    @cached_property
+    def moves(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """What each token does in each state, in one row: (states · (K + 1), 6).
+
+        The costs, and last the next state; in 32 bits where these hold them, since many walks at
+        once look into rows that no cache holds yet.
+        """
+        largest = int(self.price.max(initial=0))
+        small = largest <= np.iinfo(np.int32).max
+        moves = np.empty((self.next_state.size, COLUMNS + 1), dtype=np.int32 if small else np.int64)
+        moves[:, :COLUMNS] = self.price.reshape(-1, COLUMNS)
+        moves[:, COLUMNS] = self.next_state.ravel()
+        return moves
 
     @cached_property
     def feasible_lengths(self) -> tuple[int, ...]:
@@ -259,22 +279,27 @@ class Automaton(ABC):
             return False
         state, (flash, macs, kept, head, planning) = 0, self.base.tolist()
         for token in tokens:
-            if state < 0:
+            if state < 0 or not 0 <= token < self._width:
                 return False
-            state, price = self.move(state, token)
+            state, *price = self.move(state * self._width + token)
             flash, macs, kept = flash + price[FLASH], macs + price[MACS], kept + price[KEPT]
             head, planning = max(head, price[HEAD]), planning + price[PLANNING]
         limits, ram = self.limits, max(kept + head, planning)
         small = flash <= limits.flash and macs <= limits.macs and ram <= limits.ram
         return state == -1 and bool(small)
 
-    def move(self, state: int, token: int) -> tuple[int, Spent]:
-        """Where a token leads (−1 at the end, −2 if it is illegal) and what it costs."""
-        found = self._known_moves.get((state, token))
+    def move(self, place: int) -> Move:
+        """Where a token leads (−1 at the end, −2 if it is illegal) and what it costs.
+
+        Args:
+            place: Where the tables hold it, flat: state · width + token.
+        """
+        found = self._known_moves.get(place)
         if found is None:
-            flash, macs, kept, head, planning = self.price[state, token].tolist()
-            price = (flash, macs, kept, head, planning)
-            found = self._known_moves[state, token] = (int(self.next_state[state, token]), price)
+            at = divmod(place, self._width)
+            flash, macs, kept, head, planning = self.price[at].tolist()
+            found = (int(self.next_state[at]), flash, macs, kept, head, planning)
+            self._known_moves[place] = found
         return found
 
     def walk(self, tokens: Sequence[int]) -> tuple[list[int], Costs]:

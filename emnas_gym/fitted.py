@@ -26,9 +26,10 @@ from emnas_gym.features import LayerTable, layer_table, network_features
 from emnas_gym.graph import Shape
 from emnas_gym.measurement import WHOLE, Measurement
 from emnas_gym.models.additive import AdditiveCosts
+from emnas_gym.models.gated_sums import Gates, Rows
 from emnas_gym.models.inputs import encode
 from emnas_gym.models.mixture import JOIN
-from emnas_gym.models.pooled import Gates, GateTable, PooledNetwork, Rows
+from emnas_gym.models.pooled import GateTable, PooledNetwork
 from emnas_gym.problem import Problem
 from emnas_gym.surrogate_file import Surrogate, read_surrogate
 from emnas_gym.tasks import Task
@@ -224,8 +225,10 @@ class FittedEvaluator(Evaluator):
 
     def _pooled(self, part: Surrogate, networks: _Networks) -> tuple[Gates, Rows]:
         """Gates of all layers met so far, and the rows of the networks without common ends."""
-        _check_columns(part, networks.table.described())
-        return self._gates[part.field].of(networks.table), networks.rows
+        gates = self._gates[part.field]
+        if gates.table is not networks.table:
+            _check_columns(part, networks.table.described())
+        return gates.of(networks.table), networks.rows
 
     def _summed(self, part: Surrogate, model: AdditiveCosts, architecture: Architecture) -> float:
         if not model.by_layer:

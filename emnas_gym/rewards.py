@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -130,17 +130,23 @@ class Reward(ABC):
         return RewardColumns(rewards, terms, vector)
 
     def _batch_measured(self, columns: Columns) -> RewardColumns:
-        count = len(columns)
-        for field in self.objectives if count else ():
-            values = columns.values.get(field)
-            if values is None or np.count_nonzero(np.isfinite(values)) < count:
-                known = [] if values is None else values[~np.isfinite(values)].tolist()
-                self._check_needed(field, next((v for v in known if not math.isnan(v)), None))
-        rewards, terms = self._batch(columns) if count else (np.zeros(0), {})
-        vector = np.empty((count, len(self.objectives)), dtype=np.float32)
-        for i, (field, sign) in enumerate(zip(self.objectives, self.signs, strict=True)):
-            vector[:, i] = sign * columns.values[field] if count else 0.0
+        count, objectives = len(columns), len(self.objectives)
+        if not count:
+            return RewardColumns(np.zeros(0), {}, np.empty((0, objectives), dtype=np.float32))
+        values = [columns.values.get(field) for field in self.objectives]
+        known = np.array([column for column in values if column is not None])
+        if np.count_nonzero(np.isfinite(known)) < objectives * count:
+            self._check_all(values)
+        rewards, terms = self._batch(columns)
+        vector = (known.T * np.array(self.signs)).astype(np.float32)
         return RewardColumns(rewards, terms, vector)
+
+    def _check_all(self, columns: Sequence[Column | None]) -> None:
+        """Names the first objective that was not measured, or is no number, of some network."""
+        for field, values in zip(self.objectives, columns, strict=True):
+            wrong = [] if values is None else values[~np.isfinite(values)].tolist()
+            if values is None or wrong:
+                self._check_needed(field, next((v for v in wrong if not math.isnan(v)), None))
 
     def _batch(self, columns: Columns) -> tuple[Column, dict[str, Column]]:
         """Rewards within the range and their terms, of networks that were all measured."""

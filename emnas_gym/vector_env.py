@@ -71,8 +71,8 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
     ``final_info``            nested: all of the above   ``same_step``: those that have ended
     ========================  =========================  =======================================
 
-    Every array is fresh in every step, but masks ``_key`` aside those of one nested dictionary may
-    be parts of one block. Where an episode is over (``next_step``, ``disabled``) token 0 alone is
+    Every array is fresh in every step, but several of them may be parts of one block: they share no
+    value. Where an episode is over (``next_step``, ``disabled``) token 0 alone is
     legal.
 
     Args:
@@ -140,8 +140,8 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         count = self.num_envs
         self._table = mask_table(self.problem.automaton)
         self._batch = WalkBatch(self._table, count)
-        self._over = np.ones(count, dtype=np.bool_)
-        self._any_over = True
+        self._all = np.ones(count, dtype=np.bool_)
+        self._over, self._any_over = self._all.copy(), True
         self._started, self._generation = False, -1
         self._steps = np.zeros(count, dtype=np.int64)
         self._seeds: list[int | None] = [None] * count
@@ -231,15 +231,14 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             self._count(turn)
         ended = turn.terminated | turn.truncated
         rows = ended.nonzero()[0]
-        info = self._infos(turn)
-        if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            if len(rows):
-                info = self._restarted(info, turn, rows, ended)
-        else:
+        if self.autoreset_mode != AutoresetMode.SAME_STEP:
             self._over, self._any_over = ended, len(rows) > 0
+            info = self._told(turn)
+        else:
+            info = self._restarted(turn, rows, ended) if len(rows) else self._told(turn)
         self._look_up()
         info["action_mask"] = self.action_masks()
-        info["_action_mask"] = np.ones(self.num_envs, dtype=np.bool_)
+        info["_action_mask"] = self._all.copy()
         observation = self._view.of(self._batch.tokens)
         return observation, turn.rewards, turn.terminated, turn.truncated, info
 
@@ -255,9 +254,10 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         if self._generation != self._table.generation:
             self._look_up()
         invalid = self._table.rows.take(self._rows * self._view.size + tokens) == 0
-        count, stepped, all_step = self.num_envs, ~self._over, not self._any_over
+        count, stepped, all_step = self.num_envs, self._all, not self._any_over
         self._generation = -1  # masks are found anew, even if the evaluator raises
         if self._any_over:
+            stepped = ~self._over
             invalid &= stepped
             self._batch.restart(np.flatnonzero(self._over))
             self._steps[self._over] = 0
@@ -275,7 +275,7 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             )
         tokens = given.astype(np.int64)
         largest = self._view.size - 1
-        if tokens.view(np.uint64).max() > largest:
+        if np.maximum.reduce(tokens.view(np.uint64)) > largest:
             i = int(np.flatnonzero((tokens < 0) | (tokens > largest))[0])
             raise IllegalAction(f"environment {i}: action {given[i]} is outside 0 … {largest}")
         return tokens
@@ -361,35 +361,45 @@ class EmNASVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
             turn.spent = spent & turn.stepped
             turn.truncated |= turn.spent & ~turn.terminated
 
-    def _infos(self, turn: Turn) -> Info:
+    def _told(self, turn: Turn) -> Info:
+        """The infos where no episode starts in the step that ends one."""
         info = turn.info
         if turn.all_step or turn.stepped.any():
             tokens = turn.tokens if turn.all_step else turn.tokens * turn.stepped
             put(info, "token", tokens, turn.stepped)
             put(info, "invalid", turn.invalid, turn.stepped)
-        if turn.spent is not None and turn.spent.any():
-            put(info, "budget_spent", turn.spent.copy(), turn.spent)
+        self._tell_spent(info, turn)
         return info
 
-    def _restarted(self, info: Info, turn: Turn, rows: Ints, ended: Flags) -> Info:
-        """Starts the next episodes; what the last ones told becomes ``final_info``."""
-        count = self.num_envs
-        final = info.copy()
-        for key in ("token", "invalid"):
-            final[key], final[f"_{key}"] = info[key] * ended, ended.copy()
-        masks = np.zeros((count, self._view.size), dtype=np.int8)
-        masks[rows, 0] = 1
-        put(final, "action_mask", masks, ended)
+    def _tell_spent(self, info: Info, turn: Turn) -> None:
+        if turn.spent is not None and turn.spent.any():
+            put(info, "budget_spent", turn.spent.copy(), turn.spent)
+
+    def _restarted(self, turn: Turn, rows: Ints, ended: Flags) -> Info:
+        """Starts the next episodes; what the last ones told becomes ``final_info``.
+
+        All environments have taken the step.
+        """
+        count, size, going = self.num_envs, self._view.size, ~ended
+        info, tokens = turn.info, np.zeros(count, dtype=np.int64)
+        tokens[rows] = turn.tokens.take(rows)
+        put(info, "token", tokens, ended)
+        put(info, "invalid", turn.invalid & ended, ended)
+        self._tell_spent(info, turn)
+        masks = np.zeros((count, size), dtype=np.int8)
+        masks.reshape(-1)[rows * size] = 1
+        put(info, "action_mask", masks, ended)
         last = np.empty(count, dtype=object)
-        last[rows] = list(self._view.of(self._batch.tokens[rows]))
+        seen = self._view.of(self._batch.tokens.take(rows, axis=0))
+        last[rows] = np.fromiter(seen, dtype=object, count=len(rows))
         self._batch.restart(rows)
         self._steps[rows] = 0
         self._over, self._any_over = np.zeros(count, dtype=np.bool_), False
-        now: Info = {"final_obs": last, "_final_obs": ended, "final_info": final}
+        now: Info = {"final_obs": last, "_final_obs": ended, "final_info": info}
         now["_final_info"] = ended.copy()
         if len(rows) < count:
-            going = ~ended
-            put(now, "token", turn.tokens * going, going)
+            turn.tokens[rows] = 0
+            put(now, "token", turn.tokens, going)
             put(now, "invalid", turn.invalid & going, going)
         return now
 

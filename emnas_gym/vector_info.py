@@ -76,29 +76,46 @@ def measured_info(
     names = [name for name in columns.values if name in WHOLE]  # whole numbers come first
     whole = len(names)
     names += [name for name in columns.values if name not in WHOLE]
-    measured = [columns.values[name] for name in names]
-    numbers, have, some = _spread([*measured, *terms.values()], rows, count)
+    block = np.array([*(columns.values[name] for name in names), *terms.values()])
+    numbers, have, some = _spread(block, rows, count)
     kinds = [*numbers[:whole].astype(np.int64), *numbers[whole:]]
-    for key, first, keys in (("measurement", 0, names), ("reward_terms", len(names), list(terms))):
+    *inside, of_measurement, of_terms, of_vector = have
+    for key, first, keys, who in (
+        ("measurement", 0, names, of_measurement),
+        ("reward_terms", len(names), list(terms), of_terms),
+    ):
         inner: Info = {}
         for i, name in enumerate(keys, first):
             if some[i]:
-                inner[name], inner[f"_{name}"] = kinds[i], have[i]
+                inner[name], inner[f"_{name}"] = kinds[i], inside[i]
         if inner:
-            info[key], info[f"_{key}"] = inner, flags(rows, count)
-    put_rows(info, "reward_vector", rows, vector, count)
+            info[key], info[f"_{key}"] = inner, who
+    objectives = np.zeros((count, vector.shape[1]), dtype=vector.dtype)
+    objectives[rows] = vector
+    info["reward_vector"], info["_reward_vector"] = objectives, of_vector
     return info
 
 
-def _spread(columns: list[Column], rows: Ints, count: int) -> tuple[Column, Flags, list[bool]]:
-    """Columns of some environments as columns of all, which have a number, which columns do."""
-    values, have = np.zeros((len(columns), count)), np.zeros((len(columns), count), np.bool_)
-    block = np.array(columns)
-    known = block == block  # NaN is not known
-    have[:, rows] = known
-    some = [True] * len(columns)
-    if np.count_nonzero(known) < known.size:
-        block[~known] = 0.0
-        some = known.any(axis=1).tolist()
+def _spread(block: Column, rows: Ints, count: int) -> tuple[Column, Flags, list[bool]]:
+    """Columns of some environments as columns of all.
+
+    Args:
+        block: (columns, rows), NaN where a number is not known; 0 afterwards.
+        rows: Which environments.
+        count: N.
+
+    Returns:
+        The numbers, (columns, N), 0 where there is none; who has one, (columns, N), followed by
+        three rows in which all of these environments have something; and which columns have any.
+    """
+    values = np.zeros((len(block), count))
+    have = np.zeros((len(block) + 3, count), dtype=np.bool_)
+    have[:, rows] = True
+    some = [True] * len(block)
+    unknown = block != block
+    if np.count_nonzero(unknown):
+        have[: len(block), rows] = ~unknown
+        some = (~unknown).any(axis=1).tolist()
+        block[unknown] = 0.0
     values[:, rows] = block
     return values, have, some

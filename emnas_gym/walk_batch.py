@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emnas_gym.cost_vectors import HEAD
+from emnas_gym.cost_vectors import COLUMNS, HEAD, Costs
 from emnas_gym.masks import MaskTable
 from emnas_gym.walks import Walks
 
@@ -16,11 +16,12 @@ Rows = Ints | slice
 class WalkBatch:
     """N walks; all start at once. L is the largest number of tokens.
 
+    What is kept of a walk step by step lies in rows, since walks stand at different steps; what is
+    kept of it as a whole lies in columns, since all walks are asked for it together.
+
     Attributes:
         state: (N,), state of the automaton; −1 once the output layer is placed.
-        placed: (N,), tokens so far.
         tokens: (N, L), tokens so far, filled up with 0.
-        spent: (N, 5), costs so far (`cost_vectors`).
 
     Args:
         table: The masks.
@@ -28,42 +29,50 @@ class WalkBatch:
     """
 
     def __init__(self, table: MaskTable, count: int) -> None:
-        automaton = table.automaton
-        self.table, self.automaton = table, automaton
-        self._size, length = automaton.grammar.num_tokens + 1, automaton.max_layers
-        self._next = automaton.next_state.ravel()
-        self._price = automaton.price.reshape(-1, automaton.price.shape[-1])
-        self._starts = np.arange(count) * length
-        self.state, self.placed = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.table, self.automaton = table, table.automaton
+        length = self.automaton.max_layers
+        self._moves, self._width = self.automaton.moves, self.automaton.width
+        self.state = np.zeros(count, np.int64)
         self.tokens = np.zeros((count, length), np.int64)
-        self._states = np.full((count, length), -1, np.int32)
-        self.spent = np.empty((count, len(automaton.base)), np.int64)
-        self.spent[:] = automaton.base
+        self._places = np.zeros((count, length), np.int64)  # see `Walks`
+        self._starts = np.arange(0, count * length, length)
+        self._next = self._starts.copy()  # where in both, flat, the next step of each walk goes
+        self._base = self.automaton.base[:, None]
+        self._spent = np.repeat(self._base, count, axis=1)
+
+    @property
+    def placed(self) -> Ints:
+        """Tokens so far, (N,)."""
+        return self._next - self._starts
+
+    @property
+    def spent(self) -> Costs:
+        """Costs so far (`cost_vectors`), (N, 5)."""
+        return self._spent.T
 
     def restart(self, rows: Rows) -> None:
         """Starts some walks anew, without tokens."""
         self.state[rows] = 0
-        self.placed[rows] = 0
+        self._next[rows] = self._starts[rows]
         self.tokens[rows] = 0
-        self._states[rows] = -1
-        self.spent[rows] = self.automaton.base
+        self._places[rows] = 0
+        self._spent[:, rows] = self._base
 
     def place(self, rows: Rows, tokens: Ints) -> None:
         """Places a legal token in some walks."""
-        state, placed = self.state[rows], self.placed[rows]
-        at = self._starts[rows] + placed
+        at, places = self._next[rows], self.state[rows] * self._width
+        places += tokens
         self.tokens.reshape(-1)[at] = tokens
-        self._states.reshape(-1)[at] = state
-        move = state * self._size + tokens
-        price = self._price.take(move, axis=0, mode="clip")
-        spent = self.spent[rows]  # a view where rows are a slice
-        heads = np.maximum(price[:, HEAD], spent[:, HEAD])
-        spent += price
-        spent[:, HEAD] = heads
+        self._places.reshape(-1)[at] = places
+        moves = self._moves.take(places, axis=0).T.astype(np.int64, order="C")  # to columns
+        spent = self._spent[:, rows]  # a view where rows are a slice
+        heads = np.maximum(spent[HEAD], moves[HEAD])
+        spent += moves[:COLUMNS]
+        spent[HEAD] = heads
         if not isinstance(rows, slice):
-            self.spent[rows] = spent
-        self.state[rows] = self._next.take(move)
-        self.placed[rows] = placed + 1
+            self._spent[:, rows] = spent
+        self.state[rows] = moves[COLUMNS]
+        self._next[rows] = at + 1
 
     def masks(self, over: NDArray[np.bool_] | None) -> Ints:
         """The rows of the table that hold the masks, shape (N,).
@@ -78,8 +87,8 @@ class WalkBatch:
         """Some walks that are at their end."""
         return Walks(
             self.automaton,
-            self.tokens[rows].astype(np.int16),
-            self._states[rows],
-            self.placed[rows],
-            self.spent[rows],
+            self.tokens.take(rows, axis=0).astype(np.int16),
+            self._places.take(rows, axis=0).T.copy().T,
+            self._next.take(rows) - self._starts.take(rows),
+            self._spent.take(rows, axis=1).T,
         )

@@ -36,11 +36,13 @@ class WalkRows:
 
     def of(self, walks: Walks) -> NDArray[np.int64]:
         """Rows of the layers of each walk, shape (N, longest of the space), 0 after the end."""
-        rows: NDArray[np.int64] = self._flat.take(walks.places)
-        unmet = rows == UNMET
+        places = walks.places.T
+        found = self._flat.take(places)
+        unmet = found == UNMET
         if np.count_nonzero(unmet):
-            self._meet(walks.places[unmet])
-            rows = self._flat.take(walks.places)
+            self._meet(places[unmet])
+            found = self._flat.take(places)
+        rows: NDArray[np.int64] = found.T
         if self._gaps:
             order = (rows == 0).argsort(axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)

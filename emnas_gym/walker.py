@@ -28,6 +28,7 @@ class Walker:
 
     def __init__(self, table: MaskTable) -> None:
         self._table, self._move = table, table.automaton.move
+        self._width = table.automaton.width
         self._base: Spent = tuple(table.automaton.base.tolist())
         self.tokens = np.zeros(table.automaton.max_layers, dtype=np.int64)
         self.restart()
@@ -36,7 +37,7 @@ class Walker:
         """Starts anew, without tokens."""
         self.tokens[:] = 0
         self.state, self.placed, self.spent = 0, 0, self._base
-        self._states: list[int] = []
+        self._places: list[int] = []
         self._look_up()
 
     def _look_up(self) -> None:
@@ -63,24 +64,28 @@ class Walker:
     def place(self, token: int) -> None:
         """Places a legal token."""
         self.tokens[self.placed] = token
-        self._states.append(self.state)
+        place = self.state * self._width + token
+        self._places.append(place)
         self.placed += 1
-        self.state, (flash, macs, kept, head, planning) = self._move(self.state, token)
-        spent = self.spent
-        largest = head if head > spent[3] else spent[3]
+        self.state, flash, macs, kept, head, planning = self._move(place)
+        all_flash, all_macs, all_kept, largest, all_planning = self.spent
         self.spent = (
-            spent[0] + flash, spent[1] + macs, spent[2] + kept, largest, spent[4] + planning
-        )  # fmt: skip
+            all_flash + flash,
+            all_macs + macs,
+            all_kept + kept,
+            head if head > largest else largest,
+            all_planning + planning,
+        )
         self._look_up()
 
     def walks(self) -> Walks:
         """The finished walk as a batch of one."""
-        states = np.full((1, len(self.tokens)), -1, dtype=np.int32)
-        states[0, : self.placed] = self._states
+        places = np.zeros((1, len(self.tokens)), dtype=np.int64)
+        places[0, : self.placed] = self._places
         return Walks(
             self._table.automaton,
             self.tokens.astype(np.int16)[None],
-            states,
+            places,
             np.array([self.placed], dtype=np.int64),
             np.array([self.spent], dtype=np.int64),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,14 +25,18 @@ class Walks:
     Attributes:
         automaton: The tables that all of them walked through.
         tokens: (N, L) int16, 0 after the end.
-        states: (N, L) int32, the state in which each token was placed; −1 after the end.
+        places: (N, L) int64, where tables of the shape of `Automaton.next_state` hold each step,
+            flat; after the end 0, where the start and token 0 meet, which is no step.
         lengths: (N,) int64, tokens with the end token.
         spent: (N, 5) int64, total costs (`emnas_gym.cost_vectors`).
+
+    Where `WalkBatch` makes them, places and costs lie in memory column by column: what is asked of
+    many walks is asked of all their first steps, then of all their second ones.
     """
 
     automaton: Automaton
     tokens: NDArray[np.int16]
-    states: NDArray[np.int32]
+    places: NDArray[np.int64]
     lengths: NDArray[np.int64]
     spent: NDArray[np.int64]
 
@@ -46,28 +49,25 @@ class Walks:
                 does not build, or costs more than the budgets alone allow.
         """
         shape = (len(architectures), automaton.max_layers)
-        tokens, states = np.zeros(shape, np.int16), np.full(shape, -1, np.int32)
+        tokens, places = np.zeros(shape, np.int16), np.zeros(shape, np.int64)
         lengths = np.array([len(a.tokens) for a in architectures], dtype=np.int64)
         spent = np.zeros((len(architectures), len(automaton.base)), dtype=np.int64)
         for i, architecture in enumerate(architectures):
             path, spent[i] = automaton.walk(_of_space(architecture, automaton.grammar))
-            tokens[i, : lengths[i]], states[i, : lengths[i]] = architecture.tokens, path
-        return cls(automaton, tokens, states, lengths, spent)
+            tokens[i, : lengths[i]] = architecture.tokens
+            places[i, : lengths[i]] = np.multiply(path, automaton.width) + architecture.tokens
+        return cls(automaton, tokens, places, lengths, spent)
 
     def __len__(self) -> int:
         """Number of networks."""
         return len(self.lengths)
 
-    @cached_property
-    def places(self) -> NDArray[np.int64]:
-        """Where tables of the shape of `Automaton.next_state` hold each step, flat; (N, L).
-
-        After the end it is where state −1 and token 0 meet.
-        """
-        width = self.automaton.next_state.shape[1]
-        places: NDArray[np.int64] = np.multiply(self.states, width, dtype=np.int64)
-        places += self.tokens
-        return places
+    @property
+    def states(self) -> NDArray[np.int32]:
+        """The state in which each token was placed, (N, L); −1 after the end."""
+        states = (self.places // self.automaton.width).astype(np.int32)
+        states[np.arange(states.shape[1]) >= self.lengths[:, None]] = -1
+        return states
 
     @property
     def space(self) -> TokenSpace:
@@ -89,7 +89,7 @@ class Walks:
         return Walks(
             self.automaton,
             self.tokens[rows],
-            self.states[rows],
+            self.places[rows],
             self.lengths[rows],
             self.spent[rows],
         )

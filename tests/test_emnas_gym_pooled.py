@@ -15,6 +15,7 @@ from emnas_gym.architecture import Architecture
 from emnas_gym.errors import DomainError, SurrogateFileError
 from emnas_gym.features import LAYER, LayerTable, layer_table
 from emnas_gym.fitted import FittedEvaluator
+from emnas_gym.models.gated_sums import AT_ONCE, Gates, sums
 from emnas_gym.models.inputs import encode
 from emnas_gym.models.pooled import (
     GRID,
@@ -188,6 +189,26 @@ def test_a_sum_is_what_its_definition_says() -> None:
     mean, deviation = model.predict(layers[None], np.array([4]))
     assert mean == expected[0]
     assert deviation == pytest.approx(np.exp(expected[1]))
+
+
+def by_strides(gates: Gates, row: list[int]) -> np.ndarray:
+    """The sum of one network as it is defined: neighbours pair up, then neighbouring pairs."""
+    steps = [(gates.keep[i], gates.add[i]) for i in row]
+    while len(steps) > 1:
+        pairs = zip(steps[::2], steps[1::2], strict=False)
+        joined = [(k1 * k2, a1 * k2 + a2) for (k1, a1), (k2, a2) in pairs]
+        steps = joined + steps[len(steps) - len(steps) % 2 :]
+    return steps[0][1]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 11, 15, 16, 21])
+def test_neighbours_pair_up_however_places_are_laid_out(length: int) -> None:
+    rng = np.random.default_rng(length)
+    keep, add = rng.random((40, 6), np.float32), rng.normal(size=(40, 6)).astype(np.float32)
+    gates, rows = Gates(keep, add), rng.integers(0, 40, size=(AT_ONCE + 3, length))
+    found = sums(gates, rows)
+    for i in (0, 1, 2, AT_ONCE - 1, AT_ONCE, AT_ONCE + 2):
+        assert (found[i] == by_strides(gates, rows[i].tolist())).all()
 
 
 def test_order_counts_and_no_layer_changes_nothing() -> None:

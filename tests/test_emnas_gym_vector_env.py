@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -31,6 +32,7 @@ from emnas_gym.evaluator import Result
 from emnas_gym.ledger import Ledger
 from emnas_gym.masks import MaskTable, mask_table
 from emnas_gym.measurement import Measurement
+from emnas_gym.packed_groups import KeyedRows
 from emnas_gym.problem import Problem
 from emnas_gym.vector_env import EmNASVectorEnv
 from emnas_gym.views import ON_INVALID
@@ -369,6 +371,30 @@ def test_a_mask_table_grows_as_if_it_had_met_all_at_once(budgets: dict[str, int]
     assert rows == again.tolist()
     at_once = whole.rows_of(*walks)
     assert np.array_equal(grown.rows[again], whole.rows[at_once])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KeyedRows", partial(KeyedRows, 1)), ("KEY_BITS", 20)]
+)
+def test_neither_full_slots_nor_long_keys_change_a_mask(
+    name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that take each other's place, and ranks that do not fit into one key."""
+    monkeypatch.setattr(f"emnas_gym.masks.{name}", value)
+    monkeypatch.setattr("emnas_gym.vector_env.mask_table", MaskTable)
+    small = make(300, autoreset_mode="same_step")
+    assert small._table._wide is False
+    monkeypatch.undo()
+    plain = make(300, autoreset_mode="same_step")
+    for envs in (small, plain):
+        envs.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        assert np.array_equal(small.action_masks(), plain.action_masks())
+        actions = plain.sample(rng)
+        for envs in (small, plain):
+            envs.step(actions)
+    assert small._table._wide is (name == "KEY_BITS")
 
 
 def test_masks_are_shared_by_a_process() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -77,6 +78,20 @@ def test_walks_know_where_every_token_was_placed() -> None:
     some = walks.take(np.array([3, 1]))
     assert some.architectures() == [networks[3], networks[1]]
     assert (some.space, some.task, len(some)) == (problem.space, problem.task, 2)
+
+
+@pytest.mark.parametrize("largest", [0, 2**40])
+def test_one_row_tells_what_a_token_costs_and_where_it_leads(largest: int) -> None:
+    table = copy.copy(PROBLEMS["tiny"].automaton)
+    vars(table).pop("moves", None)
+    table.price = table.price.copy()
+    table.price[0, 1, 1] += largest
+    assert table.moves.dtype == (np.int64 if largest else np.int32)
+    for state, token in np.ndindex(table.next_state.shape):
+        *price, following = table.moves[state * table.width + token].tolist()
+        assert price == table.price[state, token].tolist()
+        assert following == table.next_state[state, token]
+    assert not table.fits([table.width + 1]) and not table.fits([-1])
 
 
 def test_what_leaves_the_tables_is_refused() -> None:

@@ -19,38 +19,15 @@ from emnas_gym.features import LayerTable, lengths_of
 from emnas_gym.growing_rows import GrowingRows
 from emnas_gym.models.base import Array, check_shape
 from emnas_gym.models.ensemble import LinkedModel, checked, off_link, unlink
+from emnas_gym.models.gated_sums import Gates, Rows, sums
 
 CHUNK = 512  # networks at a time whose layers are described anew
-AT_ONCE = 1024  # networks whose sums are made together
 GRID = 2.0**16  # matrices hold multiples of 1 / GRID
+SINGLE_GRID = np.float32(GRID)
 LIMIT = 64.0  # largest value that a matrix is multiplied with
 LARGEST = 32.0  # largest weight
 WIDEST = 512  # most rows of a matrix; GRID² · LIMIT · LARGEST · WIDEST < 2⁵³: sums are exact
 DOUBT = (-12.0, 3.0)  # ends of the logarithm of a deviation
-Single = NDArray[np.float32]
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Gates:
-    """What R layers do to a sum of width S.
-
-    Attributes:
-        keep: (R, S), the share of the sum before that stays, value by value.
-        add: (R, S), what is added to it.
-    """
-
-    keep: Single
-    add: Single
-
-    def __len__(self) -> int:
-        """R."""
-        return len(self.keep)
-
-    def joined(self, later: Gates) -> Gates:
-        """The layers of both, one after the other."""
-        keep = np.concatenate([self.keep, later.keep])
-        return Gates(keep, np.concatenate([self.add, later.add]))
 
 
 def on_grid(values: NDArray[Any], limit: float = LIMIT) -> Array:
@@ -65,9 +42,8 @@ class PooledNetwork(LinkedModel):
 
     Layer t turns the sum s into ``keep[t] · s + add[t]``, value by value, with
     ``add = (1 − keep) · proposal``. Order and depth count as in a recurrent network, and both gates
-    are functions of one layer. Two such steps in a row are one of the same form, so that sums are
-    made by pairs, pairs of pairs and so on (Martin and Cundy 2018, "Parallelizing linear recurrent
-    neural nets over sequence length"); where a network has ended nothing changes.
+    are functions of one layer; where a network has ended nothing changes. How sums are made fast
+    tells `emnas_gym.models.gated_sums`.
 
     Scores are equal to the bit in every batch and on every machine: matrix products are exact,
     since all that they read are multiples of 1 / `GRID`, and the rest rounds value by value as
@@ -138,15 +114,19 @@ class PooledNetwork(LinkedModel):
         Returns:
             (N, 1 or 2): the score, and the logarithm of its deviation where that was learned.
         """
-        hidden = np.multiply(_summed(gates, rows), GRID, dtype=np.float64)
-        np.rint(hidden, out=hidden)
-        *inner, (last, offset) = self._stepwise
-        for weight, bias in inner:
+        last, offset = self._stepwise[-1]
+        scores: Array = self._hidden(gates, rows) @ last
+        scores += offset
+        return scores
+
+    def _hidden(self, gates: Gates, rows: Rows) -> Array:
+        """What the last matrix reads, shape (N, H)."""
+        total = sums(gates, rows)  # within ± `LIMIT` but for rounding: of means of such values
+        hidden: Array = np.rint(total * SINGLE_GRID).astype(np.float64)
+        for weight, bias in self._stepwise[:-1]:
             hidden = hidden @ weight
             hidden += bias
             hidden = _active(hidden)
-        hidden = hidden @ last
-        hidden += offset
         return hidden
 
     @cached_property
@@ -160,7 +140,10 @@ class PooledNetwork(LinkedModel):
 
     def means(self, gates: Gates, rows: Rows) -> Array:
         """Predictions without deviations, shape (N,); arguments as those of `scores`."""
-        return unlink(self.link, self.scores(gates, rows)[:, 0])
+        last, offset = self._stepwise[-1]
+        score: Array = self._hidden(gates, rows) @ last[:, 0]  # exact, so that of `scores`
+        score += offset[0]
+        return unlink(self.link, score)
 
     def both(self, gates: Gates, rows: Rows) -> tuple[Array, Array]:
         """Predictions and deviations, each of shape (N,); arguments as those of `scores`."""
@@ -227,13 +210,16 @@ class GateTable:
 
     Copies begin empty: another process numbers layers as it meets them.
 
+    Attributes:
+        table: Whose layers it knows; None before it is asked for the first time.
+
     Args:
         model: Whose gates.
     """
 
     def __init__(self, model: PooledNetwork) -> None:
         self.model = model
-        self._table: LayerTable | None = None
+        self.table: LayerTable | None = None
         self._start()
 
     def _start(self) -> None:
@@ -247,8 +233,8 @@ class GateTable:
 
     def of(self, table: LayerTable) -> Gates:
         """The gates of all layers that a table has met; row 0 is no layer."""
-        if table is not self._table:
-            self._table = table
+        if table is not self.table:
+            self.table = table
             self._start()
         layers = table.described()
         if len(layers) > len(self._gates):
@@ -264,31 +250,6 @@ def _active(hidden: Array) -> Array:
     np.rint(hidden, out=hidden)
     np.maximum(hidden, 0.0, out=hidden)
     return np.minimum(hidden, LIMIT * GRID, out=hidden)
-
-
-def _summed(gates: Gates, rows: Rows) -> Single:
-    """The sum after the last layer, shape (N, S).
-
-    It lies within ± `LIMIT` but for rounding, as all that is added is a mean of such values.
-    """
-    if len(rows) <= AT_ONCE:
-        return _by_pairs(gates, rows.T)
-    parts = range(0, len(rows), AT_ONCE)
-    return np.concatenate([_by_pairs(gates, rows[i : i + AT_ONCE].T) for i in parts])
-
-
-def _by_pairs(gates: Gates, places: Rows) -> Single:
-    """The same of rows by place, shape (L, N)."""
-    keep, add = gates.keep.take(places, axis=0), gates.add.take(places, axis=0)
-    count, step = len(places), 1
-    while step < count:
-        first, second = slice(0, count - step, 2 * step), slice(step, count, 2 * step)
-        add[first] *= keep[second]
-        add[first] += add[second]
-        keep[first] *= keep[second]
-        step *= 2
-    total: Single = add[0]
-    return total
 
 
 def _check_weights(name: str, weight: Array, bias: Array) -> None:
