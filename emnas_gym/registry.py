@@ -24,6 +24,7 @@ TABLES: dict[str, dict[str, str]] = {
         "bench": "emnas_gym.bench:BenchEvaluator",
         "trained": "predictors.trained:TrainedEvaluator",
         "trained-ray": "predictors.ray_trained:RayTrainedEvaluator",
+        "shared": "predictors.supernet.shared_evaluator:SharedEvaluator",
         "early-stopped": "predictors.proxies.early_stopped:EarlyStoppedEvaluator",
         "audited": "predictors.audit:AuditedEvaluator",
         "host": "hardware.host:HostEvaluator",

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emnas_gym.door import run_door
 from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
-from predictors import cli_audit, cli_convert, cli_proxies, cli_transfer
+from predictors import cli_audit, cli_convert, cli_proxies, cli_shared, cli_transfer
 from predictors.cli_fit import register
 from predictors.collect import collect, draw, enumerated, jobs
 from predictors.collect_costs import collect_costs
@@ -131,3 +131,4 @@ cli_proxies.register(app)
 cli_transfer.register(app)
 cli_audit.register(app)
 cli_convert.register(app)
+cli_shared.register(app)

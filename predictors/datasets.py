@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ FORMS = (  # arrays of an .npz: images and labels in turns
     ("x.npy", "y.npy"),
     ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"),
 )
+PARTS = ("train_x", "train_y", "valid_x", "valid_y")  # that a search may depend on
 GREY_MODES = frozenset({"1", "L", "LA", "F"})
 MIN_PER_CLASS = 5  # three for training, one each for validation and test
 MAX_BYTES = 2 << 30  # of decoded images: a size from outside is never trusted
@@ -54,6 +56,12 @@ class Dataset:
     def calibration(self) -> np.ndarray:
         """64 training images by which activations are quantised."""
         return self.train_x[:64]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of the training and validation part; the test part apart."""
+        parts = (np.ascontiguousarray(getattr(self, name)).tobytes() for name in PARTS)
+        return sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def load(source: str, size: int = 32) -> Dataset:

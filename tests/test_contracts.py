@@ -31,13 +31,14 @@ PROBLEMS: dict[str, list[dict[str, Any]]] = {  # evaluator → what it is asked 
     "trained": [{}],
     "trained-ray": [{}],
     "early-stopped": [{}],
+    "shared": [{"space": "nb201-cell"}],
     "audited": [{}],
     "host": [{}, {"space": "nb201-cell"}],
     "npu": [{"device": "ethos-u55-128"}],
     "emulated": [{}, {"device": "stm32f746zg"}],
     "boards": [{}, {"device": "stm32l4r5zi"}],  # the latter has a power, and so energies
 }
-SLOW = ("trained-ray",)  # starts a cluster; what else is tested of it shares one
+SLOW = ("trained-ray", "shared")  # start a cluster and train a supernet; others test them too
 CASES = [
     pytest.param(name, options, marks=pytest.mark.slow if name in SLOW else ())
     for name, every in PROBLEMS.items()
@@ -50,8 +51,8 @@ NEEDS = {
     "npu": "ethosu.regor",
     "emulated": "serial",
 }
-NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch"}
-TRAINS = ("trained", "trained-ray", "early-stopped", "audited")
+NEEDS |= {"boards": "ai_edge_litert", "early-stopped": "torch", "shared": "torch"}
+TRAINS = ("trained", "trained-ray", "early-stopped", "audited", "shared")
 
 ORIGINAL = {"batch": 10, "width": 8, "learning_rate": 0.03, "elite": 1, "imitation": 1.0}
 ORIGINAL |= {"tries": 2, "passes": 1}

@@ -127,7 +127,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-        self.progress = Progress({**_about(net, seed, recipe), "images": len(self.x)})
+        self.progress = Progress({**_about(net, seed, recipe), "images": data.digest})
 
     def run(self, advance: Advance) -> SharedTraining:
         if self.path is not None and self.path.is_file():
