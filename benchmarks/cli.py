@@ -27,6 +27,7 @@ from benchmarks.checkpoints.run import Wish, run_protocol
 from benchmarks.checkpoints.summary import figures
 from benchmarks.checkpoints.tables import show
 from benchmarks.cli_measures import register
+from benchmarks.lenna.cli import app as lenna
 from benchmarks.replay.files import read_claims
 from benchmarks.replay.validate import Demand, Verdict
 from benchmarks.replay.validate import validate as validate_claims
@@ -302,3 +303,4 @@ def report(
 
 
 register(app)
+app.add_typer(lenna, name="lenna")
