@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import gradient_worlds
 import gymnasium as gym
 import pytest
 from conftest import BUDGETS, TINY
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 from agents.runs import Plan, make_agent, open_ledger
 from benchmarks.cli import app
 from benchmarks.replay.files import read_claims
-from benchmarks.replay.history import read_history
+from benchmarks.replay.history import read_history, spent_on_training
 from benchmarks.replay.record import Record
 from benchmarks.replay.tolerance import EXACT, tolerance_of, training_noise
 from benchmarks.replay.validate import Demand, Verdict, processor_name, same_here, validate
@@ -446,6 +447,23 @@ def test_a_users_own_space_and_evaluator_are_named_by_the_user(tmp_path: Path) -
     assert "say so by --evaluator" in _check(path, Demand(given=given))[0].reason
     given = Given(name, toml)
     assert all(v.held for v in _check(path, Demand(search=True, given=given)))
+
+
+def test_a_search_that_was_charged_for_supernets_is_repeated(tmp_path: Path) -> None:
+    """What it paid for them is a part of its budget, though no evaluation stands for it."""
+    pytest.importorskip("torch", reason="needs torch")
+    space = gradient_worlds.cell_space(tmp_path)
+    problem, name, path = Problem.make(space), f"{__name__}:Own", tmp_path / "history.sqlite"
+    agent = make_agent("darts", epochs=2, warm_up=1, batch_size=256)
+    about = {"agent": "darts", "config": agent.config.to_json(), "seed": 0, "evaluator": name}
+    ledger = Ledger(make_evaluator(name, problem), problem, 4, path, about)
+    agent.search(problem, ledger, 0)
+    assert (ledger.count, ledger.allowed) == (3, 3)
+    ledger.close()
+    assert spent_on_training(path) == 1
+    verdicts = _check(path, Demand(search=True, given=Given(name, Path(space.source))))
+    assert {v.check for v in verdicts} >= {"reward", "search"}
+    assert all(v.held for v in verdicts)
 
 
 # ------------------------------------------------------------------------- damaged and hostile

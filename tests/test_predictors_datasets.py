@@ -174,6 +174,31 @@ def test_an_npz_is_a_task(tmp_path: Path) -> None:
     assert np.array_equal(data.test_y, expected.test_y)
 
 
+def test_an_npz_may_bring_its_test_part(tmp_path: Path) -> None:
+    """The last images stay the test part; the others become 75 % training, 25 % validation."""
+    tested = slice(0, 9)
+    path = _npz(tmp_path / "parts.npz", x_train=X, y_train=Y, x_test=X[tested], y_test=Y[tested])
+    data, whole = load(path), from_arrays(path, X, Y)
+    assert data.task == whole.task
+    free = len(data.train_x) + len(data.valid_x)
+    assert free == len(X)
+    assert len(data.train_x) == pytest.approx(0.75 * free, abs=2)
+    scaled = np.concatenate([whole.train_x, whole.valid_x, whole.test_x])
+    assert sorted(map(bytes, np.concatenate([data.train_x, data.valid_x]))) == sorted(
+        map(bytes, scaled)
+    )
+    assert len(data.test_x) == 9
+    known = {bytes(image) for image in scaled}
+    assert {bytes(image) for image in data.test_x} <= known
+    for arrays in (
+        {"x_train": X, "y_train": Y, "x_test": X[:9], "y_test": Y[:8]},
+        {"x_train": X, "y_train": Y[:-1], "x_test": X[:9], "y_test": Y[:10]},
+        {"x_train": X[:4], "y_train": Y[:4], "x_test": X, "y_test": Y},
+    ):
+        with pytest.raises(DatasetError, match=r"parts\.npz"):
+            load(_npz(tmp_path / "parts.npz", **arrays))
+
+
 def _content(kind: str, tmp_path: Path) -> bytes:
     """A wrong .npz of some kind."""
     buffer = io.BytesIO()

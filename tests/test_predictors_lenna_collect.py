@@ -490,3 +490,22 @@ def test_a_rule_that_is_not_content_says_so() -> None:  # G9
     assert (capped.resets, capped.settled) == (160, False)
     theirs = measure_row(backend, drawn, rng, Stop("documented"))
     assert theirs.settled and 11 <= theirs.resets < 1000
+
+
+def test_operations_alone_add_up_to_the_block_on_this_machine() -> None:  # G14
+    """LiteRT runs one operation after the other: the sum is near the block, half to twice."""
+    backend = make_backend(Settings("litert", side=16, forwards=15))
+    table = backend.alone_us(True, 12)
+    assert (np.isnan(table) == ~offered(True)).all() and np.nanmin(table) >= 0
+    gates = balanced_gates(
+        np.random.default_rng(2), offered(True) / offered(True).sum(1)[:, None], 6
+    )
+    times = np.quantile(
+        backend.block(True, 12).times_us(gates, 15, np.random.default_rng(0)), 0.4, 1
+    )
+    sums = np.array([sum(table[edge, choice] for edge, choice in enumerate(row)) for row in gates])
+    assert 0.5 < np.median(sums / times) < 2.0
+    drawn = make_backend(SIMULATED).alone_us(False, 16)
+    exact = make_backend(replace(SIMULATED, noise=0.0)).alone_us(False, 16)
+    np.testing.assert_allclose(drawn, exact, rtol=0.1)
+    assert drawn.shape == (15, 11) and not np.array_equal(drawn, exact)

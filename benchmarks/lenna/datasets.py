@@ -37,7 +37,7 @@ def data_sets(rows: int) -> dict[str, DataSet]:
 
     Args:
         rows: Of each simulated one across channels; groups have two thirds, real ones a
-            25th part.
+            50th part.
     """
     real = Stop(half_width=0.05, resets=8, cap=320)
     side = 16
@@ -60,17 +60,17 @@ def data_sets(rows: int) -> dict[str, DataSet]:
         DataSet(
             "torch",
             "torch on this machine's processor, one thread, 16×16 maps, 8, 16 or 32 channels",
-            Plan(Settings("torch", side=side), NARROW, real, rows // 25),
+            Plan(Settings("torch", side=side), NARROW, real, rows // 50),
         ),
         DataSet(
             "litert",
             "LiteRT int8 on this machine, one thread, 16×16 maps, 8, 16 or 32 channels",
-            Plan(Settings("litert", side=side), NARROW, real, rows // 25),
+            Plan(Settings("litert", side=side), NARROW, real, rows // 50),
         ),
         DataSet(
             "npu",
             "Ethos-U55-128 as Vela models it, 16×16 maps, 8, 16 or 32 channels",
-            Plan(Settings("npu", side=side), NARROW, real, rows // 25),
+            Plan(Settings("npu", side=side), NARROW, real, rows // 50),
         ),
     ]
     return {data.name: data for data in found}

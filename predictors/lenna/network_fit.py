@@ -15,6 +15,8 @@ from predictors.lenna.gates import Array
 from predictors.lenna.network import BlockNetwork, check_rows, make_network
 from predictors.training import one_thread
 
+STEPS, LEAST_BATCH = 8, 8
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -24,7 +26,7 @@ class Fitting:
         kind: ``"mlp"`` or ``"graph"``.
         width: Units of the hidden layers.
         epochs: Passes over the rows.
-        batch_size: Rows a step.
+        batch_size: Rows a step at most; with few rows an epoch has `STEPS` steps all the same.
         learning_rate: Peak of a one-cycle schedule.
         weight_decay: Decoupled weight decay of AdamW.
         seed: Decides everything.
@@ -32,16 +34,16 @@ class Fitting:
 
     kind: str = "mlp"
     width: int = 64
-    epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    epochs: int = 150
+    batch_size: int = 256
+    learning_rate: float = 1e-2
     weight_decay: float = 0.3
     seed: int = 0
 
 
 HOW = {
     "mlp": Fitting("mlp"),
-    "graph": Fitting("graph", epochs=150, learning_rate=1e-2, weight_decay=0.03),
+    "graph": Fitting("graph", epochs=120, learning_rate=2e-2, weight_decay=0.03),
 }
 
 
@@ -89,12 +91,13 @@ def _train(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
     )
-    steps = how.epochs * -(-len(targets) // how.batch_size)
+    batch = min(how.batch_size, max(len(targets) // STEPS, LEAST_BATCH))
+    steps = how.epochs * -(-len(targets) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, how.learning_rate, total_steps=max(steps, 2)
     )
     for _ in range(how.epochs):
-        for rows in torch.split(torch.randperm(len(targets)), how.batch_size):
+        for rows in torch.split(torch.randperm(len(targets)), batch):
             scores = network.score(*(values[rows] for values in inputs))
             optimiser.zero_grad()
             ((scores - targets[rows]) ** 2).mean().backward()  # type: ignore[no-untyped-call]
