@@ -20,7 +20,7 @@ from agents.differentiable.gdas import GdasConfig, GdasSearch  # noqa: E402
 from agents.differentiable.ground import Ground  # noqa: E402
 from agents.differentiable.mixed_search import MixedSearch  # noqa: E402
 from agents.differentiable.pc_darts import PCDartsConfig, PCDartsSearch  # noqa: E402
-from agents.differentiable.proxyless import ProxylessConfig, ProxylessSearch  # noqa: E402
+from agents.differentiable.proxyless import Proxyless, ProxylessConfig, ProxylessSearch  # noqa: E402
 from agents.differentiable.supernet_search import Batch, SupernetSearch  # noqa: E402
 from agents.differentiable.unrolled import Step, unrolled_gradient  # noqa: E402
 from emnas_gym.errors import DatasetError, DomainError  # noqa: E402
@@ -162,7 +162,7 @@ def test_the_second_order_is_that_of_the_unrolled_loss(
         for sign in (1, -1):
             moved = alpha.clone()
             moved[edge, operation] += sign * h
-            ends.append(float(unrolled(moved.requires_grad_())))
+            ends.append(unrolled(moved.requires_grad_()).item())
         difference = (ends[0] - ends[1]) / (2 * h)
         assert float(exact[edge, operation]) == pytest.approx(difference, abs=1e-5 * scale)
     second = float((first - exact).detach().abs().max())
@@ -276,6 +276,23 @@ def test_every_epoch_is_paid_for_and_the_last_evaluation_is_a_network(
     assert ledger.count == ledger.evaluations - int(np.ceil(sum(paid) - 1e-9)) >= 1
     assert all(charge.seconds > 0 for charge in ledger.charges)
     assert len(ledger.history.traces()) == len(paid)
+
+
+def test_where_an_epoch_costs_more_than_is_left_networks_are_drawn(problem: Problem) -> None:
+    """40 rewarded paths a step cost 1.4 evaluations an epoch: the last evaluations buy none."""
+    options = SHORT | {"form": "reinforce", "samples": 40, "epochs": 9}
+    ledger = Ledger(ScriptedEvaluator(problem), problem, 6)
+    agent = Proxyless.with_options(**options)
+    agent.search(problem, ledger, 0)
+    assert [charge.equivalents for charge in ledger.charges] == pytest.approx(
+        [1 / 30] + [41 / 30] * 3
+    )
+    assert (ledger.count, ledger.allowed) == (1, 1)
+    shorter = Ledger(ScriptedEvaluator(problem), problem, 5)
+    agent.search(problem, shorter, 0)
+    assert len(shorter.charges) == 3
+    assert (shorter.count, shorter.allowed) == (2, 2)
+    assert agent.favourite(problem) == shorter.rows[0].tokens
 
 
 def test_a_search_begun_again_is_the_same(problem: Problem, tmp_path: Path) -> None:

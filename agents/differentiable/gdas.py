@@ -21,6 +21,10 @@ from predictors.supernet.wiring import Wiring
 class GdasConfig(GradientConfig):
     """Hyperparameters of `Gdas`."""
 
+    epochs: int = 50
+    """Passes over the half of the training images that the weights learn from; twice those of a
+    search that trains all operations in every step."""
+
     temperature: float = 10.0
     """Temperature of the softmax in the first epoch."""
 

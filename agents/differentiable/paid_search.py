@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from agents.differentiable.alphas import Alphas, edge_names, entropy
 from agents.differentiable.mixed_search import MixedSearch
 from agents.differentiable.perturbation import Perturbation
@@ -23,7 +25,8 @@ class PaidSearch:
 
     An epoch costs images that went through the supernet to learn ÷ images of one stand-alone
     training. Before one that would leave no evaluation the favourite so far is measured: a ledger
-    never ends on a supernet whose network nobody knows.
+    never ends on a supernet whose network nobody knows. Where further evaluations are left and buy
+    no epoch, networks drawn from the probabilities are measured.
 
     Args:
         search: The search.
@@ -59,7 +62,7 @@ class PaidSearch:
             if report.back_to is not None:
                 chosen = search.past[report.back_to]
                 break
-        self._measure(*self._selected(chosen))
+        self.genotype = self._measure(*self._selected(chosen))
         self.finished = True
 
     def _selected(self, alphas: Alphas) -> tuple[tuple[int, ...], dict[str, Weights]]:
@@ -78,15 +81,20 @@ class PaidSearch:
         """Measures the favourite now, if there would be no evaluation left for it afterwards.
 
         Raises:
-            BudgetSpent: If that was the last one.
+            BudgetSpent: If there would not; the ledger is spent then.
         """
         ledger = self._ledger
         charged = ledger.charged + images / self.search.ground.stand_alone
         if ledger.evaluations - math.ceil(charged - WHOLE) > ledger.count:
             return
-        self._measure(self.search.tokens(), strengths_of(self.search.alphas))
-        if ledger.spent:
-            raise BudgetSpent(f"all {ledger.evaluations} evaluations are used")
+        strengths = strengths_of(self.search.alphas)
+        self.genotype = self._measure(self.search.tokens(), strengths)
+        rng = np.random.default_rng([self.search.seed, 2])
+        while not ledger.spent:  # the largest of p · exp(Gumbel noise) is drawn with p
+            noise = {group: np.exp(rng.gumbel(size=p.shape)) for group, p in strengths.items()}
+            drawn = {group: p * noise[group] for group, p in strengths.items()}
+            self._measure(self.search.net.tokens(drawn), drawn)
+        raise BudgetSpent(f"what is left of {ledger.evaluations} evaluations buys no epoch")
 
     def _pay(self, images: int, what: str) -> None:
         seconds = time.perf_counter() - self._since
@@ -95,10 +103,12 @@ class PaidSearch:
         )
         self._since = time.perf_counter()
 
-    def _measure(self, tokens: tuple[int, ...], strengths: dict[str, Weights]) -> None:
+    def _measure(self, tokens: tuple[int, ...], strengths: dict[str, Weights]) -> tuple[int, ...]:
+        """Measures a network of the supernet; its tokens in the problem."""
         search, space = self.search, self._ledger.problem.space
-        self.genotype = search.ground.genotype(tokens, strengths, search.net.wirings)
-        self._ledger.evaluate([space.architecture(self.genotype)])
+        genotype = search.ground.genotype(tokens, strengths, search.net.wirings)
+        self._ledger.evaluate([space.architecture(genotype)])
+        return genotype
 
     def numbers(self, report: EpochReport) -> dict[str, Any]:
         """What an epoch came to, as plain data."""

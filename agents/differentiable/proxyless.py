@@ -25,6 +25,10 @@ FORMS = ("gradient", "two", "reinforce")
 class ProxylessConfig(GradientConfig):
     """Hyperparameters of `Proxyless`."""
 
+    epochs: int = 50
+    """Passes over the half of the training images that the weights learn from; twice those of a
+    search that trains all operations in every step."""
+
     form: str = "gradient"
     """gradient: of all gates of an edge; two: of two drawn ones, as in the paper; reinforce: no
     gradient of gates, rewards of drawn paths."""

@@ -63,4 +63,4 @@ class WeightDecay:
         self._log.grad = torch.tensor(self.value * self.hypergradient(gradients)).double()
         self._adam.step()
         for group in self._groups:
-            group["weight_decay"] = math.exp(float(self._log))
+            group["weight_decay"] = math.exp(self._log.item())
