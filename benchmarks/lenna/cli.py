@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,8 @@ from predictors.lenna.contenders import NAMES as PREDICTORS
 from predictors.lenna.drawing import TYPES, Draw
 from predictors.lenna.measure import RULES as STOP_RULES
 from predictors.lenna.measure import Stop
-from predictors.lenna.row_store import BlockRows, RowStore
+from predictors.lenna.network_fit import HOW
+from predictors.lenna.row_store import RowStore
 from predictors.unfinished import Unfinished
 
 app = typer.Typer(no_args_is_help=True, help="LENNA: a learned latency of whole blocks.")
@@ -191,7 +191,8 @@ def fit_command(
     names = [name.strip() for name in data.split(",") if name.strip()]
     sets = {name: find_data_set(name, rows) for name in names}
     compared = _read(files) if files else _gathered(sets, out, workers)
-    parts_of = Unfinished(out / "fit.unfinished.json", _about(compared, folds))
+    how = {kind: asdict(fitting) for kind, fitting in HOW.items()}
+    parts_of = Unfinished(out / "fit.unfinished.json", {"folds": folds, "how": how})
     total = len(compared) * folds * len(PREDICTORS) * 2
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console) as bar:
         task = bar.add_task("fitting", total=total)
@@ -231,14 +232,3 @@ def _read(files: list[Path]) -> dict[str, Compared]:
         with RowStore.reading(path) as store:
             found[path.stem] = Compared(path.name, store.read())
     return found
-
-
-def _about(compared: dict[str, Compared], folds: int) -> dict[str, Any]:
-    """What makes two comparisons the same: their rows and parts."""
-    return {"folds": folds, "rows": {name: _digest(each.rows) for name, each in compared.items()}}
-
-
-def _digest(rows: BlockRows) -> str:
-    environment = json.dumps(dict(rows.environment), sort_keys=True).encode()
-    content = rows.x.tobytes() + rows.latency_us.tobytes() + environment
-    return hashlib.sha256(content).hexdigest()
