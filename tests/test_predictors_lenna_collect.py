@@ -155,6 +155,9 @@ class Watched(Backend):
         assert isinstance(block, SimulatedDevice)
         return WatchedBlock(block, self.seen)
 
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        return self.inner.alone_us(reduction, channels)
+
 
 class WatchedBlock:
     def __init__(self, inner: SimulatedDevice, seen: list[Gates]) -> None:
@@ -344,6 +347,9 @@ class Hungry(Backend):
         block = make_backend(SIMULATED).block(reduction, channels)
         assert isinstance(block, SimulatedDevice)
         return block
+
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        raise next(self.errors)
 
 
 def test_a_row_without_memory_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:  # G4
