@@ -21,7 +21,8 @@ from agents.differentiable.ground import Ground  # noqa: E402
 from agents.differentiable.mixed_search import MixedSearch  # noqa: E402
 from agents.differentiable.pc_darts import PCDartsConfig, PCDartsSearch  # noqa: E402
 from agents.differentiable.proxyless import Proxyless, ProxylessConfig, ProxylessSearch  # noqa: E402
-from agents.differentiable.supernet_search import Batch, SupernetSearch  # noqa: E402
+from agents.differentiable.supernet_search import SupernetSearch  # noqa: E402
+from agents.differentiable.supernet_weights import Batch  # noqa: E402
 from agents.differentiable.unrolled import Step, unrolled_gradient  # noqa: E402
 from emnas_gym.errors import DatasetError, DomainError  # noqa: E402
 from emnas_gym.ledger import Ledger  # noqa: E402

@@ -21,7 +21,7 @@ from agents.differentiable.gdas import GdasConfig, GdasSearch  # noqa: E402
 from agents.differentiable.ground import Ground  # noqa: E402
 from agents.differentiable.paths import connected, is_connected  # noqa: E402
 from agents.differentiable.proxyless import ProxylessConfig, ProxylessSearch  # noqa: E402
-from agents.differentiable.supernet_search import Batch  # noqa: E402
+from agents.differentiable.supernet_weights import Batch  # noqa: E402
 from predictors.lenna.expected import TableLatency  # noqa: E402
 from predictors.lenna.make_table import make_table  # noqa: E402
 from predictors.supernet.mixture import gates, one_hot, path, softmax  # noqa: E402

@@ -13,7 +13,7 @@ from agents.differentiable.alphas import Alphas
 from agents.differentiable.gradient_agent import GradientAgent
 from agents.differentiable.gradient_config import MixedConfig
 from agents.differentiable.mixed_search import MixedSearch
-from agents.differentiable.supernet_search import Batch, Mixtures
+from agents.differentiable.supernet_weights import Batch, Mixtures
 from agents.differentiable.unrolled import Step, unrolled_gradient
 from predictors.supernet.mixed_edge import statistics_kept
 from predictors.supernet.mixture import soft

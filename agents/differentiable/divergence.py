@@ -50,6 +50,6 @@ def check_parameters(values: Tensor, names: tuple[tuple[str, ...], ...], where: 
         name = known[operation] if operation < len(known) else f"operation {operation}"
         raise SearchDiverged(
             f"{where}: the architecture parameter of edge {edge}, {name}, is "
-            f"{float(values[edge, operation])} ({len(wrong)} are no finite numbers). A smaller "
+            f"{values[edge, operation].item()} ({len(wrong)} are no finite numbers). A smaller "
             "architecture_rate keeps them; what was measured so far is in the history"
         )

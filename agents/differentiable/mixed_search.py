@@ -11,7 +11,8 @@ import torch
 from agents.differentiable.curvature import dominant_eigenvalue
 from agents.differentiable.early_stop import CurvatureStop
 from agents.differentiable.ground import Ground
-from agents.differentiable.supernet_search import Mixtures, SupernetSearch
+from agents.differentiable.supernet_search import SupernetSearch
+from agents.differentiable.supernet_weights import Mixtures
 from predictors.lenna.expected import ExpectedLatency
 from predictors.supernet.mixed_edge import statistics_kept
 from predictors.supernet.mixture import Mixture

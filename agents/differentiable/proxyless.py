@@ -14,7 +14,8 @@ from agents.differentiable.alphas import Alphas, Groups
 from agents.differentiable.gradient_agent import GradientAgent
 from agents.differentiable.gradient_config import GradientConfig
 from agents.differentiable.paths import connected, is_connected
-from agents.differentiable.supernet_search import Batch, Mixtures, SupernetSearch
+from agents.differentiable.supernet_search import SupernetSearch
+from agents.differentiable.supernet_weights import Batch, Mixtures
 from predictors.supernet.mixture import gates, one_hot, path, softmax
 from predictors.supernet.wiring import Mask, Wiring
 
