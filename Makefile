@@ -52,7 +52,7 @@ format: $(STAMP)
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
 FIGURES := predictors estimators bench-card first headroom agreement agents throughput cost \
-  training-proxies audit transfer bench-8 ablation seed-task nb201
+  training-proxies audit lenna sweep transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -65,6 +65,7 @@ $(MARKS)/%: | $(STAMP)
 	@touch $@
 
 .PHONY: $(FIGURES:%=figure-%)
+SWEEP := --weights 0,0.003,0.01,0.03,0.1,0.3 --seeds 5 --option epochs=25 --publish docs
 PUT = > $(MARKS)/part.json && mv $(MARKS)/part.json
 
 figure-predictors:
@@ -90,6 +91,11 @@ figure-training-proxies:
 	$(BIN)/python -m predictors proxies --networks 40
 figure-audit:
 	$(BIN)/python -m predictors audit --seeds 10 --train 3 --out docs
+figure-lenna:
+	$(BIN)/python -m benchmarks lenna study --publish docs
+figure-sweep:
+	$(BIN)/python -m benchmarks sweep --target ethos-u55-128 $(SWEEP)
+	$(BIN)/python -m benchmarks sweep --target cortex-m4 $(SWEEP)
 figure-transfer:  # needs EMNAS_DATA
 	$(BIN)/python -m predictors transfer --out docs
 figure-bench-8:

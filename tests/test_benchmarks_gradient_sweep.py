@@ -84,7 +84,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     assert "no step leads up" in text
     assert "At λ = 1 networks are 29 % faster and lose 0.50 ± 0.00 points: within 1 point" in text
     assert "differ by 10.0 %" in text
-    assert "`python -m benchmarks sweep` makes this." in text
+    assert "`python -m benchmarks sweep` makes this, its picture" in text
     assert (tmp_path / "images" / "latency-ethos-u55-128.png").stat().st_size > 5_000
     figures = read_json(tmp_path / "latency-ethos-u55-128.json")
     assert figures is not None

@@ -64,7 +64,7 @@ def render_sweep(
         "",
         f"![Accuracy against latency](images/{name}.png)",
         "",
-        f"`{command}` makes this.",
+        f"`{command}` makes this, its picture and `{name}.json`.",
         "",
     ]
     return "\n".join(lines)
