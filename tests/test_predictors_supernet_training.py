@@ -39,11 +39,11 @@ from emnas_gym.tasks import DIGITS, Task  # noqa: E402
 from emnas_gym.testing import check_evaluator  # noqa: E402
 from predictors.cli import app  # noqa: E402
 from predictors.datasets import Dataset, digits  # noqa: E402
+from predictors.metrics import bootstrap_tau  # noqa: E402
 from predictors.network import GraphNetwork  # noqa: E402
 from predictors.supernet.layout import layers  # noqa: E402
 from predictors.supernet.sampling import fair, uniform  # noqa: E402
 from predictors.supernet.shared_evaluator import SharedEvaluator, scores  # noqa: E402
-from predictors.supernet.shared_study import bootstrap_tau  # noqa: E402
 from predictors.supernet.shared_training import SharedRecipe, train_supernet  # noqa: E402
 from predictors.supernet.stand_alone import uniform_networks  # noqa: E402
 from predictors.supernet.supernet import Supernet  # noqa: E402
@@ -413,10 +413,9 @@ def test_the_command_goes_on_from_what_was_measured(tmp_path: Path) -> None:
     figures = json.loads(first.stdout)
     names = [row["name"] for row in figures["rows"]]
     assert names == [
-        "shared, likelihood",
-        "shared, accuracy",
-        "1 epochs from shared weights",
-        "1 epochs from scratch",
+        f"{kind}, {score}"
+        for kind in ("shared weights", "1 epoch from shared weights", "1 epoch from scratch")
+        for score in ("likelihood", "accuracy")
     ]
     assert figures["networks"] == 3
     assert all(row["ratio"] > row["ratio_with_supernet"] > 0 for row in figures["rows"][:2])

@@ -18,14 +18,15 @@ from emnas_gym.branched.cell_space import CellSpace
 from emnas_gym.errors import EmNASError
 from predictors.datasets import Dataset
 from predictors.fitted import Figures
-from predictors.metrics import noise_floor, ranks
+from predictors.metrics import bootstrap_tau, noise_floor, ranks
+from predictors.network import GraphNetwork
 from predictors.proxies.measured import MeasuredLines, Values
-from predictors.supernet.shared_evaluator import SCORES, SharedEvaluator
+from predictors.supernet.shared_evaluator import SCORES, SharedEvaluator, scores
 from predictors.supernet.stand_alone import Tokens, stand_alone, uniform_networks
 from predictors.training import Recipe, train
 
 Array = NDArray[np.float64]
-RESAMPLES, LEVEL = 2000, 0.95
+WARM_RATE = 3e-3  # of short trainings: at the rate of a whole one they forget what they inherited
 Tell = Callable[[str, int, int], None]  # what is measured, how much of it is done, of how much
 
 
@@ -91,14 +92,22 @@ def study(plan: Study, evaluator: SharedEvaluator, folder: Path, tell: Tell) -> 
     )
     warm, cold = [], []
     if plan.warm:
-        short = replace(plan.recipe, epochs=plan.warm)
+        short = replace(plan.recipe, epochs=plan.warm, learning_rate=WARM_RATE)
         warm = each(
             f"{plan.warm} epochs from shared weights",
-            lambda t: known.get(f"warm {plan.warm} {key}", t, lambda: _warm(evaluator, t, short)),
+            lambda t: known.get(
+                f"warm {plan.warm} {short.learning_rate} {key}",
+                t,
+                lambda: _warm(evaluator, t, short),
+            ),
         )
         cold = each(
             f"{plan.warm} epochs from scratch",
-            lambda t: known.get(f"cold {plan.warm}", t, lambda: _short(space, data, t, short, {})),
+            lambda t: known.get(
+                f"cold {plan.warm} {short.learning_rate}",
+                t,
+                lambda: _short(space, data, t, short, {}),
+            ),
         )
     return _figures(plan, evaluator, alone, {"shared": shared, "warm": warm, "cold": cold})
 
@@ -130,7 +139,10 @@ def _short(
     """A short training, of one attempt so that the comparison is of equal lengths."""
     start, recipe = time.process_time(), replace(recipe, attempts=1)
     result = train(space.build(tokens, data.task), data, 0, recipe, weights=weights)
-    return {"accuracy": result.valid_accuracy, "seconds": time.process_time() - start}
+    network = GraphNetwork(space.build(tokens, data.task))
+    network.load_weights(result.weights)
+    found = scores(network, data.valid_x, data.valid_y)
+    return {**found, "seconds": time.process_time() - start}
 
 
 def _figures(
@@ -153,16 +165,17 @@ def _figures(
     assert training is not None
     truths = {"tau": both.mean(axis=1), "tau_valid": valid.mean(axis=1)}
     compare = partial(_row, truths | {"tau_test": test.mean(axis=1)}, seconds)
-    rows = []
-    for score in SCORES:
-        found = [cheap["shared"][i] for i in whole]
-        rows.append(compare(f"shared, {score}", found, score, training.seconds))
-    for name, text, cost in (
-        ("warm", f"{plan.warm} epochs from shared weights", training.seconds),
-        ("cold", f"{plan.warm} epochs from scratch", 0.0),
-    ):
-        if cheap[name]:
-            rows.append(compare(text, [cheap[name][i] for i in whole], "accuracy", cost))
+    plural = "s" * (plan.warm > 1)
+    rows = [
+        compare(f"{text}, {score}", [cheap[name][i] for i in whole], score, cost)
+        for name, text, cost in (
+            ("shared", "shared weights", training.seconds),
+            ("warm", f"{plan.warm} epoch{plural} from shared weights", training.seconds),
+            ("cold", f"{plan.warm} epoch{plural} from scratch", 0.0),
+        )
+        for score in SCORES
+        if cheap[name]
+    ]
     images = plan.recipe.epochs * len(evaluator.data.train_x)
     return {
         "space": evaluator.space.name,
@@ -208,35 +221,6 @@ def _row(
         "ratio": alone / seconds,
         "ratio_with_supernet": alone / (seconds + once / len(found)),
     }
-
-
-def bootstrap_tau(one: Array, other: Array, seed: int = 0) -> list[float | None]:
-    """Low end, value and high end of Kendall's τ-b: the 95 % percentile interval over networks.
-
-    Networks are resampled with replacement; a pair counts as often as both were drawn.
-
-    Args:
-        one: (N,).
-        other: (N,).
-        seed: Of the resamples.
-
-    Returns:
-        None three times where a side is constant.
-    """
-    rng, value = np.random.default_rng(seed), ranks(one, other)["tau"]
-    if value is None:
-        return [None, None, None]
-    count = len(one)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
-    signs = [np.sign(side[:, None] - side) for side in (one, other)]
-    both, *alone = (
-        ((drawn @ (a * b)) * drawn).sum(axis=1)
-        for a, b in (signs, (signs[0], signs[0]), (signs[1], signs[1]))
-    )
-    varies = (alone[0] > 0) & (alone[1] > 0)
-    found = both[varies] / np.sqrt(alone[0][varies] * alone[1][varies])
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(low), value, float(high)]
 
 
 def _text(recipe: Recipe) -> str:

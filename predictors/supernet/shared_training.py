@@ -43,7 +43,7 @@ class SharedRecipe:
         save_every: Epochs between two states in the file.
     """
 
-    epochs: int = 150
+    epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 5e-3
     weight_decay: float = 1e-4
