@@ -47,8 +47,9 @@ from predictors.lenna.columns import (
 from predictors.lenna.drawing import Draw, draw_row
 from predictors.lenna.gates import RATIOS, Array, Gates, balanced_gates
 from predictors.lenna.measure import Stop, measure_row
-from predictors.lenna.row_store import RowStore, is_alive, writer_of
+from predictors.lenna.row_store import RowStore
 from predictors.lenna.simulated import SimulatedDevice
+from predictors.lenna.writers import is_alive, writer_of
 from predictors.network import GraphNetwork
 
 SIMULATED = Settings("simulated")
@@ -149,6 +150,9 @@ class Watched(Backend):
 
     def environment(self) -> dict[str, object]:
         return self.inner.environment()
+
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        return self.inner.alone_us(reduction, channels)
 
     def block(self, reduction: bool, channels: int) -> WatchedBlock:
         block = self.inner.block(reduction, channels)
@@ -340,6 +344,9 @@ class Hungry(Backend):
 
     def environment(self) -> dict[str, object]:
         return {"backend": "hungry"}
+
+    def alone_us(self, reduction: bool, channels: int) -> Array:
+        return make_backend(SIMULATED).alone_us(reduction, channels)
 
     def block(self, reduction: bool, channels: int) -> SimulatedDevice:
         if channels > 48:

@@ -24,9 +24,10 @@ from predictors.lenna.contenders import SumAlone, block_terms, flat_features, ma
 from predictors.lenna.drawing import Draw, draw_row
 from predictors.lenna.expected import Block, BlockLatency
 from predictors.lenna.gates import Array
-from predictors.lenna.network import BlockNetwork, EdgeNetwork, make_network, preceding
+from predictors.lenna.network import BlockNetwork
 from predictors.lenna.network_file import MAGIC, load_network, save_network
 from predictors.lenna.network_fit import HOW, Fitting, fit_network
+from predictors.lenna.network_kinds import EdgeNetwork, make_network, preceding
 from predictors.lenna.row_store import BlockRows
 from predictors.lenna.simulated import SimulatedDevice
 

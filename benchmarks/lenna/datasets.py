@@ -55,7 +55,7 @@ def data_sets(rows: int) -> dict[str, DataSet]:
         DataSet(
             "groups",
             "simulated, serial, 16 or 256 channels",
-            Plan(Settings("simulated"), GROUPS, Stop(half_width=0.0125, cap=4000), 2 * rows // 3),
+            Plan(Settings("simulated"), GROUPS, Stop(half_width=0.008, cap=8000), 2 * rows // 3),
         ),
         DataSet(
             "torch",

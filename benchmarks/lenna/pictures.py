@@ -128,5 +128,6 @@ def draw_fits(figures: Mapping[str, Any], path: Path) -> Path:
             axes.loglog(ends, ends, color="black", linewidth=0.7)
             axes.set_title(f"{data}, {name}: {100 * scatter[name]['mape']:.1f} %", fontsize=9)
             axes.set_xlabel("measured, ms", fontsize=8)
+            axes.tick_params(which="minor", labelbottom=False, labelleft=False)
         row[0].set_ylabel("predicted, ms", fontsize=8)
     return _save(figure, path)

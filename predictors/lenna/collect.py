@@ -25,7 +25,8 @@ from predictors.lenna.backends.base import Backend, Settings
 from predictors.lenna.backends.table import make_backend
 from predictors.lenna.drawing import Draw, draw_row
 from predictors.lenna.measure import Stop, measure_row
-from predictors.lenna.row_store import RowStore, writer_of
+from predictors.lenna.row_store import RowStore
+from predictors.lenna.writers import writer_of
 
 POLL_SECONDS = 0.2
 AT_ONCE = 8  # rows that a process claims together

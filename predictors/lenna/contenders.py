@@ -5,8 +5,8 @@
 ``scaled``    the same times one factor, the median of the training rows
 ``sum``       Σ p · L(op), with costs not below 0 fitted to the rows; quadratic in the channels
 ``elastic``   an elastic net on the 168 columns and the logarithm of the channels
-``mlp``       a multi-layer perceptron (`predictors.lenna.network.PerceptronNetwork`)
-``graph``     a graph network on the block's edges (`predictors.lenna.network.EdgeNetwork`)
+``mlp``       a multi-layer perceptron (`predictors.lenna.network_kinds`)
+``graph``     a graph network on the block's edges (`predictors.lenna.network_kinds`)
 ============  =====================================================================================
 """
 

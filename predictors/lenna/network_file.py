@@ -10,7 +10,8 @@ from typing import Any
 
 from emnas_gym.array_file import read_arrays, write_arrays
 from emnas_gym.errors import DomainError, SurrogateFileError
-from predictors.lenna.network import BlockNetwork, make_network
+from predictors.lenna.network import BlockNetwork
+from predictors.lenna.network_kinds import make_network
 
 MAGIC = b"EmNAS block predictor 1\n"
 MAX_BYTES = 64 << 20

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emnas_gym.errors import DatasetError
 from predictors.lenna.columns import blocks_of
 from predictors.lenna.gates import Array
-from predictors.lenna.network import BlockNetwork, check_rows, make_network
+from predictors.lenna.network import BlockNetwork
+from predictors.lenna.network_kinds import make_network
 from predictors.training import one_thread
 
 STEPS, LEAST_BATCH = 8, 8
@@ -103,3 +105,13 @@ def _train(
             ((scores - targets[rows]) ** 2).mean().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+
+
+def check_rows(x: Array, y: Array) -> None:
+    """Checks rows that a predictor is fitted on.
+
+    Raises:
+        DatasetError: If there are less than two, or not one latency above 0 for each.
+    """
+    if len(x) < 2 or y.shape != (len(x),) or not (np.isfinite(y).all() and (y > 0).all()):
+        raise DatasetError(f"{len(x)} rows and latencies of shape {y.shape}, all finite, above 0")

@@ -25,6 +25,7 @@ from predictors.lenna.columns import COLUMNS, TARGET
 from predictors.lenna.drawing import DrawnRow
 from predictors.lenna.gates import Array
 from predictors.lenna.measure import Measured
+from predictors.lenna.writers import is_alive, writer_of
 
 NUMBERS = ", ".join(f'"{name}" REAL NOT NULL' for name in (*COLUMNS, TARGET))
 SCHEMA = f"""
@@ -266,36 +267,3 @@ def _difference(known: Mapping[str, str], asked: Mapping[str, str]) -> str:
     keys = sorted(k for k in {*known, *asked} if known.get(k) != asked.get(k))
     told = "; ".join(f"{k} = {known.get(k)} there, {asked.get(k)} asked for" for k in keys)
     return f"measured in another environment: {told}. Rows are never mixed: give another --out"
-
-
-def writer_of(pid: int) -> str:
-    """A name for a process that no later process of the same number has."""
-    return f"{pid}/{_started(pid)}"
-
-
-def is_alive(writer: str) -> bool:
-    """Whether the process of a name still runs on this machine."""
-    pid, _, started = writer.partition("/")
-    if not pid.isdecimal() or not _exists(int(pid)):
-        return False
-    return started == _started(int(pid))
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty where the system does not say."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()
-    return fields[19] if fields[0] != "Z" else "ended"
