@@ -151,9 +151,6 @@ class Watched(Backend):
     def environment(self) -> dict[str, object]:
         return self.inner.environment()
 
-    def alone_us(self, reduction: bool, channels: int) -> Array:
-        return self.inner.alone_us(reduction, channels)
-
     def block(self, reduction: bool, channels: int) -> WatchedBlock:
         block = self.inner.block(reduction, channels)
         assert isinstance(block, SimulatedDevice)
@@ -354,9 +351,6 @@ class Hungry(Backend):
         block = make_backend(SIMULATED).block(reduction, channels)
         assert isinstance(block, SimulatedDevice)
         return block
-
-    def alone_us(self, reduction: bool, channels: int) -> Array:
-        raise next(self.errors)
 
 
 def test_a_row_without_memory_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:  # G4
