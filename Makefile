@@ -52,7 +52,7 @@ format: $(STAMP)
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
 FIGURES := predictors estimators bench-card first headroom agreement agents throughput cost \
-  training-proxies audit lenna sweep transfer bench-8 ablation seed-task nb201
+  training-proxies audit lenna lenna-predictors sweep transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -93,6 +93,8 @@ figure-audit:
 	$(BIN)/python -m predictors audit --seeds 10 --train 3 --out docs
 figure-lenna:
 	$(BIN)/python -m benchmarks lenna study --publish docs
+figure-lenna-predictors:
+	$(BIN)/python -m benchmarks lenna fit --data serial,fused,groups,litert --publish docs
 figure-sweep:
 	$(BIN)/python -m benchmarks sweep --target ethos-u55-128 $(SWEEP)
 	$(BIN)/python -m benchmarks sweep --target cortex-m4 $(SWEEP)

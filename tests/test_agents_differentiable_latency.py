@@ -33,8 +33,8 @@ from predictors.lenna.expected import TableLatency  # noqa: E402
 from predictors.lenna.gates import Array  # noqa: E402
 from predictors.lenna.latency_table import LatencyTable  # noqa: E402
 from predictors.lenna.make_table import make_table  # noqa: E402
-from predictors.lenna.network import make_network  # noqa: E402
 from predictors.lenna.network_file import save_network  # noqa: E402
+from predictors.lenna.network_kinds import make_network  # noqa: E402
 from predictors.supernet.wirings import wiring  # noqa: E402
 
 SHORT = {"epochs": 3, "warm_up": 1, "batch_size": 12}

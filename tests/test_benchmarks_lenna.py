@@ -56,6 +56,7 @@ def test_rows_are_collected_and_written_as_csv(tmp_path: Path) -> None:  # G7, G
         collected(tmp_path / "none.sqlite", 1, "--backend", "simulatedd")
 
 
+@pytest.mark.slow
 def test_rows_that_failed_are_measured_again_when_asked(tmp_path: Path) -> None:  # G4
     path = tmp_path / "rows.sqlite"
     collected(path, 2)

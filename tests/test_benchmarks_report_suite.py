@@ -35,7 +35,8 @@ from benchmarks.suites.checked_fields import DEPTH, ResultError
 from benchmarks.suites.result import LARGEST_FILE, check_result, load_result
 
 ROOT = Path(__file__).parent.parent
-CSS = (ROOT / "benchmarks/report/templates/series.css").read_text(encoding="utf-8")
+STYLES = ROOT / "benchmarks/report/templates"
+CSS = "".join((STYLES / f"{name}.css").read_text("utf-8") for name in ("series", "suite"))
 
 
 @pytest.fixture(scope="module")

@@ -462,7 +462,7 @@ def _rows(path: Path) -> int:
 def test_several_commands_fill_one_file(tmp_path: Path) -> None:  # G15
     path, wish = tmp_path / "rows.sqlite", plan(40)
     context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=collect_here, args=(path, wish)) for _ in range(3)]
+    others = [context.Process(target=collect_here, args=(path, wish)) for _ in range(2)]
     for process in others:
         process.start()
     for process in others:

@@ -130,6 +130,7 @@ def test_a_training_is_the_same_bits_again(few: Dataset, sampling: str) -> None:
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_shared_weights_learn(few: Dataset) -> None:  # D8
     net = Supernet(_space(), DIGITS, 0)
     told: list[int] = []
