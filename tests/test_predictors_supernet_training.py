@@ -304,6 +304,7 @@ def test_scores_are_those_of_the_logits(few: Dataset) -> None:
 # --------------------------------------------------------------------------------- warm start
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_shared_weights(few: Dataset) -> None:  # D10
     space, net = _space(), Supernet(_space(), DIGITS, 0)
     train_supernet(net, few, 0, SharedRecipe(epochs=10))
@@ -406,6 +407,7 @@ def test_the_interval_of_tau_holds_it() -> None:
     assert bootstrap_tau(np.zeros(60), truth) == [None, None, None]
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_from_what_was_measured(tmp_path: Path) -> None:
     arguments = "shared --networks 3 --epochs 1 --alone 1 --warm 1 --json --cache".split()
     out = ["--out", str(tmp_path / "made" / "figures.json")]
