@@ -16,21 +16,38 @@ from predictors.lenna.operation_sites import cell_edges, cell_operations, chosen
 def told_by(ledger: Ledger) -> dict[str, Any]:
     """Traces of a search, and when during it which latency was measured.
 
+    A search that began anew, with a ``restart`` of its own in its traces, is told of from the one
+    to which the best evaluation belongs: several one after the other would look like one.
+
     Args:
         ledger: After the search.
 
     Returns:
         ``traces``: what the agent told, in order. ``measured_latencies``: (index of the trace
-        before it, milliseconds) of every evaluation that has a latency; none without traces.
+        before it, milliseconds) of every evaluation that has a latency. ``restarts``: number of
+        the one that is told of, from 1, and how many there were; nothing at all without traces.
     """
     traces = [numbers for _, numbers in ledger.history.traces()]
+    if not traces or not ledger.rows:
+        return {}
+    at = [_before(traces, i) for i in range(len(ledger.rows))]
+    chosen = _restart(traces[max(at[ledger.rows.index(ledger.best)], 0)])
+    first = next(i for i, trace in enumerate(traces) if _restart(trace) == chosen)
     measured = [
-        (before, row.result.latency_ms)
-        for i, row in enumerate(ledger.rows)
+        (before - first, row.result.latency_ms)
+        for before, row in zip(at, ledger.rows, strict=True)
+        if before >= 0 and _restart(traces[before]) == chosen
         if isinstance(row.result, Measurement) and row.result.latency_ms is not None
-        if (before := _before(traces, i)) >= 0
     ]
-    return {"traces": traces, "measured_latencies": measured}
+    return {
+        "traces": [trace for trace in traces if _restart(trace) == chosen],
+        "measured_latencies": measured,
+        "restarts": (chosen + 1, len({_restart(trace) for trace in traces})),
+    }
+
+
+def _restart(trace: dict[str, Any]) -> int:
+    return int(trace.get("restart", 0))
 
 
 def _before(traces: Sequence[dict[str, Any]], evaluation: int) -> int:

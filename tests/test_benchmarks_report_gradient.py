@@ -142,6 +142,35 @@ def test_what_was_told_stands_where_it_was_told(tiny_problem: Problem) -> None:
     assert [before for before, _ in told["measured_latencies"]] == [0, 1, 1]
 
 
+def test_of_several_supernets_that_of_the_best_evaluation_is_told(tiny_problem: Problem) -> None:
+    ledger = Ledger(ByTokens(), tiny_problem, 6)
+    rng, table = np.random.default_rng(0), TINY.automaton()
+    networks = [TINY.architecture(sample_tokens(table, rng)) for _ in range(3)]
+    for restart, network in enumerate(networks):
+        for epoch in range(2):
+            ledger.trace(2 * restart + epoch, restart=restart, entropy=float(10 * restart + epoch))
+        ledger.evaluate([network])
+    best = ledger.rows.index(ledger.best)
+    told = told_by(ledger)
+    assert told["restarts"] == (best + 1, 3)
+    assert [trace["entropy"] for trace in told["traces"]] == [10.0 * best, 10.0 * best + 1]
+    assert [before for before, _ in told["measured_latencies"]] == [1]
+
+
+def test_of_a_search_that_tells_nothing_nothing_is_told(tiny_problem: Problem) -> None:
+    ledger = Ledger(ByTokens(), tiny_problem, 6)
+    ledger.trace(0, entropy=1.0)
+    assert told_by(ledger) == {}
+    ledger = Ledger(ByTokens(), tiny_problem, 6)
+    ledger.evaluate([TINY.sample(np.random.default_rng(0))])
+    assert told_by(ledger) == {}
+
+
+def test_the_caption_says_which_supernet_it_is() -> None:
+    summary = {"traces": _traces(_space("nb201-cell")), "restarts": (3, 4)}
+    assert "Supernet 3 of 4" in gradient_figures(summary)[0].caption
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_the_page_holds_the_figures_and_their_data(name: str) -> None:
     space = _space(name)

@@ -31,7 +31,14 @@ def gradient_figures(summary: Summary) -> list[Figure]:
     traces = [trace for trace in summary.get("traces") or () if trace.get("probabilities")]
     if not traces:
         return []
-    drawn = (_probabilities(traces), _entropy(traces), _losses(traces), _latency(summary, traces))
+    number, count = summary.get("restarts") or (1, 1)
+    which = f" Supernet {number} of {count}, that of the best evaluation." if count > 1 else ""
+    drawn = (
+        _probabilities(traces, which),
+        _entropy(traces),
+        _losses(traces),
+        _latency(summary, traces),
+    )
     return [figure for figure in drawn if figure is not None]
 
 
@@ -54,7 +61,7 @@ def _edges(trace: Trace) -> list[tuple[str, int, str]]:
     ]
 
 
-def _probabilities(traces: Sequence[Trace]) -> Figure:
+def _probabilities(traces: Sequence[Trace], which: str) -> Figure:
     colours, edges = _operations(traces[0]), _edges(traces[0])
     rows = [
         (step, name, operation, traces[step]["probabilities"][group][row][i])
@@ -68,7 +75,7 @@ def _probabilities(traces: Sequence[Trace]) -> Figure:
         "probabilities",
         "How each edge made up its mind",
         "Probability of each operation on each edge over the epochs of the search, the softmax of "
-        f"its architecture parameters; a panel an edge, from 0 to 1.{more}",
+        f"its architecture parameters; a panel an edge, from 0 to 1.{which}{more}",
         tuple((role, name, "") for name, role in colours.items()),
         (_panels(traces, WIDE, 0), _panels(traces, NARROW, 1)),
         ("epoch", "edge", "operation", "probability"),
