@@ -30,6 +30,7 @@ from predictors.lenna.network_fit import HOW, Fitting, fit_network
 from predictors.lenna.network_kinds import EdgeNetwork, make_network, preceding
 from predictors.lenna.row_store import BlockRows
 from predictors.lenna.simulated import SimulatedDevice
+from predictors.sealed_file import MAX_HEADER
 
 NARROW = Draw(seed=4, channels=(4, 64))
 
@@ -307,3 +308,6 @@ def test_a_file_of_another_space_or_a_damaged_one_is_refused(
     with pytest.raises(SurrogateFileError, match="kind"):
         make_network(None, 4)
     assert len(OPERATIONS) == 11
+    path.write_bytes(MAGIC + b" " * (MAX_HEADER + 1) + b"\n" + data)
+    with pytest.raises(SurrogateFileError, match="header of"):
+        load_network(path)

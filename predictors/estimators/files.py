@@ -1,14 +1,12 @@
 """Fitted estimators as files: one file, a line of JSON and the arrays of the model, no pickle.
 
-The header names the class, its parameters and what its model is made of, and carries checksums of
-the arrays and of itself. What is read is not trusted: sizes are bounded, classes come from our
-tables, and a constructor only stores.
+The header names the class, its parameters and what its model is made of. What is read is not
+trusted: `predictors.sealed_file` bounds sizes and checks sums, classes come from our tables, and a
+constructor only stores.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import platform
 from collections.abc import Mapping
@@ -25,10 +23,9 @@ from emnas_gym.models.archive import unpack_model
 from predictors.estimators.base import Estimator
 from predictors.estimators.table import estimator_name, make_estimator
 from predictors.fitted import PACKAGES
+from predictors.sealed_file import read_sealed, told_of, write_sealed
 
 MAGIC = b"EmNAS predictor 1\n"
-MAX_BYTES = 64 << 20
-MAX_HEADER = 4 << 20  # a sum of costs has its names there
 MAX_COLUMNS = 1 << 20
 PLAIN = (bool, int, float, str, type(None))
 
@@ -51,7 +48,6 @@ def save(estimator: Estimator, path: str | Path) -> Path:
     check_is_fitted(estimator)
     model = estimator.model_
     arrays = model.arrays()
-    data = write_arrays(arrays) if arrays else b""
     header = {
         **_described(estimator),
         "columns": getattr(estimator, "n_features_in_", None),
@@ -60,14 +56,8 @@ def save(estimator: Estimator, path: str | Path) -> Path:
         "options": model.options(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
-        "npz_sha256": hashlib.sha256(data).hexdigest() if data else None,
     }
-    header["checksum"] = _checksum(header)
-    line = json.dumps(header, ensure_ascii=False).encode()
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(MAGIC + line + b"\n" + data)
-    return path
+    return write_sealed(Path(path), MAGIC, header, write_arrays(arrays) if arrays else b"")
 
 
 def _listed(names: Any) -> list[str] | None:  # noqa: ANN401
@@ -80,38 +70,12 @@ def load(path: str | Path) -> Estimator:
     Raises:
         SurrogateFileError: If the file is missing, damaged, too large, or makes no sense.
     """
-    try:
-        return _parse(_bytes(Path(path)))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        what = f"lacks {error}" if type(error) is KeyError else str(error)
-        raise SurrogateFileError(f"{path}: {what}; fit and save it again") from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SurrogateFileError(f"is larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise SurrogateFileError(f"cannot be read: {error.strerror}") from error
-
-
-def _parse(content: bytes) -> Estimator:
-    if not content.startswith(MAGIC):
-        raise SurrogateFileError("is no predictor file of this version")
-    line, _, data = content[len(MAGIC) :].partition(b"\n")
-    if len(line) > MAX_HEADER:
-        raise SurrogateFileError(f"has a header of {len(line)} bytes, more than {MAX_HEADER}")
-    header = json.loads(line)
-    if not isinstance(header, dict) or header.pop("checksum", None) != _checksum(header):
-        raise SurrogateFileError("the checksum does not match: the header was damaged or edited")
-    digest = hashlib.sha256(data).hexdigest() if data else None
-    if digest != header["npz_sha256"]:
-        raise SurrogateFileError("the checksum of the arrays does not match: they were damaged")
-    estimator = _made(header)
-    estimator.model_ = unpack_model(header["kind"], header["options"], data or None)
-    _set_columns(estimator, header["columns"], header["names"])
-    return estimator
+    with told_of(Path(path)):
+        header, data = read_sealed(Path(path), MAGIC, "predictor file")
+        estimator = _made(header)
+        estimator.model_ = unpack_model(header["kind"], header["options"], data or None)
+        _set_columns(estimator, header["columns"], header["names"])
+        return estimator
 
 
 def _set_columns(estimator: Estimator, columns: object, names: object) -> None:
@@ -166,8 +130,3 @@ def _value(data: Any) -> Any:  # noqa: ANN401
 def _made(data: Mapping[str, Any]) -> Estimator:
     params = {str(name): _value(value) for name, value in data["params"].items()}
     return make_estimator(data["estimator"], **params)
-
-
-def _checksum(header: Mapping[str, Any]) -> str:
-    text = json.dumps(header, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()

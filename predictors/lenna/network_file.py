@@ -1,20 +1,16 @@
-"""A fitted `BlockNetwork` as a file: a line of JSON and the arrays, checked, no pickle."""
+"""A fitted `BlockNetwork` as a file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from emnas_gym.array_file import read_arrays, write_arrays
-from emnas_gym.errors import DomainError, SurrogateFileError
+from emnas_gym.errors import DomainError
 from predictors.lenna.network import BlockNetwork
 from predictors.lenna.network_kinds import make_network
+from predictors.sealed_file import read_sealed, told_of, write_sealed
 
 MAGIC = b"EmNAS block predictor 1\n"
-MAX_BYTES = 64 << 20
 
 
 def save_network(network: BlockNetwork, path: str | Path) -> Path:
@@ -23,13 +19,7 @@ def save_network(network: BlockNetwork, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    data = write_arrays(network.arrays())
-    header = {**network.options(), "npz_sha256": hashlib.sha256(data).hexdigest()}
-    header["checksum"] = _checksum(header)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(MAGIC + json.dumps(header, ensure_ascii=False).encode() + b"\n" + data)
-    return path
+    return write_sealed(Path(path), MAGIC, network.options(), write_arrays(network.arrays()))
 
 
 def load_network(path: str | Path) -> BlockNetwork:
@@ -40,37 +30,10 @@ def load_network(path: str | Path) -> BlockNetwork:
         DomainError: If it was fitted on another form of a space.
     """
     try:
-        return _parse(_bytes(Path(path)))
+        with told_of(Path(path)):
+            header, data = read_sealed(Path(path), MAGIC, "block predictor")
+            network = make_network(header["kind"], header["width"])
+            network.restore(read_arrays(data), header)
+            return network
     except DomainError as error:
         raise DomainError(f"{path}: {error}; fit one again (`benchmarks lenna fit`)") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        what = f"lacks {error}" if type(error) is KeyError else str(error)
-        raise SurrogateFileError(f"{path}: {what}; fit and save it again") from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SurrogateFileError(f"is larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise SurrogateFileError(f"cannot be read: {error.strerror}") from error
-
-
-def _parse(content: bytes) -> BlockNetwork:
-    if not content.startswith(MAGIC):
-        raise SurrogateFileError("is no block predictor of this version")
-    line, _, data = content[len(MAGIC) :].partition(b"\n")
-    header = json.loads(line)
-    if not isinstance(header, dict) or header.pop("checksum", None) != _checksum(header):
-        raise SurrogateFileError("the checksum does not match: the header was damaged or edited")
-    if hashlib.sha256(data).hexdigest() != header["npz_sha256"]:
-        raise SurrogateFileError("the checksum of the arrays does not match: they were damaged")
-    network = make_network(header["kind"], header["width"])
-    network.restore(read_arrays(data), header)
-    return network
-
-
-def _checksum(header: Mapping[str, Any]) -> str:
-    text = json.dumps(header, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
