@@ -6,13 +6,15 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agents.scalars import Scalars
 from emnas_gym.history import Row
 from emnas_gym.measurement import Measurement
+
+FIELDS = ("accuracy", "latency_ms")
 
 
 class Watch:
@@ -32,7 +34,8 @@ class Watch:
         self._bar = progress.add_task(title, total=total)
         self._best = float("-inf")
         self._count = 0
-        self._writer = _summary_writer(logdir)
+        installed = importlib.util.find_spec("tensorboard") is not None
+        self._scalars = Scalars(logdir if installed else None)
 
     def __call__(self, row: Row) -> None:
         """Shows one evaluation."""
@@ -40,29 +43,14 @@ class Watch:
         self._best = max(self._best, row.reward)
         title = f"{self._title}, best reward {self._best:.4f}"
         self._progress.update(self._bar, advance=1, description=title)
-        if self._writer is not None:
-            self._write(row)
-
-    def _write(self, row: Row) -> None:
-        self._writer.add_scalar("search/reward", row.reward, self._count)
-        self._writer.add_scalar("search/best_reward", self._best, self._count)
+        told = {"reward": row.reward, "best_reward": self._best}
         if isinstance(row.result, Measurement):
-            for field in ("accuracy", "latency_ms"):
-                if (value := getattr(row.result, field)) is not None:
-                    self._writer.add_scalar(f"search/{field}", value, self._count)
+            told |= {f: v for f in FIELDS if (v := getattr(row.result, f)) is not None}
+        self._scalars.add(self._count, **{f"search__{name}": v for name, v in told.items()})
 
     def close(self) -> None:
-        """Writes out the TensorBoard log."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _summary_writer(logdir: Path | None) -> Any:  # noqa: ANN401
-    if logdir is None or importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(logdir))
+        """Closes the TensorBoard log."""
+        self._scalars.close()
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     cut = _start(*arguments, "--out", str(tmp_path / "cut"))
     _wait_for_rows(tmp_path / "cut" / "history.sqlite", 20)
     cut.send_signal(signal.SIGINT)
-    _, err = cut.communicate(timeout=60)
+    _, err = cut.communicate(timeout=300)
     assert cut.returncode == 130
     assert "Traceback" not in err
     assert "goes on from there" in err
@@ -170,7 +170,7 @@ def test_a_history_in_use_is_refused(tmp_path: Path) -> None:
         code, out, err = _run(*arguments)
     finally:
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=60)
+        first.communicate(timeout=300)
     assert code == 2
     assert out == ""
     assert "in use" in err

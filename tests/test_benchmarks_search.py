@@ -98,7 +98,7 @@ def test_interrupted_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     )
     _wait_for_rows(cut / "history.sqlite", 3, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "the same command goes on" in errors
     kept = _rows(cut / "history.sqlite")

@@ -100,7 +100,7 @@ def test_a_runner_and_its_workers_killed_twenty_times(tmp_path: Path) -> None:  
         process = _started(suite, tmp_path / "cut")
         time.sleep(rng.uniform(0.3 * span, span))
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=300)
     assert _started(suite, tmp_path / "cut").wait(timeout=300) == 0
     whole = rows_of(tmp_path / "whole")
     assert len(whole) == 2 * 2 * 3

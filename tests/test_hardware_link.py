@@ -266,7 +266,7 @@ def test_two_programs_cannot_have_one_port(line: FaultyLine) -> None:
     root = Path(__file__).parents[1]
 
     def other() -> str:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
         return done.stdout
 
     with Port(line.path), pytest.raises(DeviceError, match="in use by another program"):
@@ -430,7 +430,7 @@ def test_whatever_comes_in_the_firmware_answers_or_is_silent(
 ) -> None:
     """Under AddressSanitizer and UBSan; 1,000 frames in all, and it still answers afterwards."""
     hello = pack(Frame(HELLO, 99, MAGIC + b"\x01"))
-    done = subprocess.run(program, input=b"".join(stream) + hello, capture_output=True, timeout=60)
+    done = subprocess.run(program, input=b"".join(stream) + hello, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     last = Unpacker().feed(done.stdout)[-1]
     assert (last.kind, last.seq) == (HELLO | 0x80, 99)

@@ -437,7 +437,7 @@ def test_standard_input_without_a_terminal_is_asked_nothing(tmp_path: Path) -> N
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert f"fill in line 2 of {tmp_path / 't.csv'}" in done.stdout, done.stderr
 

@@ -167,7 +167,7 @@ def _start(path: Path) -> subprocess.Popen[str]:
 def _rows(path: Path) -> dict[tuple[str, int], tuple[str, str, float]]:
     """All that must be equal however the table came about: everything but the seconds."""
     query = "SELECT tokens, seed, origin, curve, test_accuracy FROM trainings"
-    with contextlib.closing(sqlite3.connect(path, timeout=60)) as database:
+    with contextlib.closing(sqlite3.connect(path, timeout=300)) as database:
         try:
             found = database.execute(query).fetchall()
         except sqlite3.OperationalError:  # its tables are not made yet

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agents.runs import make_agent
+from agents.scalars import check_installed
 from benchmarks.suites.collect import collect_result
 from benchmarks.suites.environment import describe
 from benchmarks.suites.execution import Execution, Job, ProcessPool, Record
@@ -20,7 +21,6 @@ from benchmarks.suites.job import finished, run_job
 from benchmarks.suites.progress import Bars, following
 from benchmarks.suites.suite import Environment, Suite
 from benchmarks.watch import bars
-from emnas_gym.registry import import_string
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_suite(
     for entry in suite.agents:
         make_agent(entry.agent, **entry.options)  # a slip is an error now, not after hours
     if tensorboard:
-        import_string("torch.utils.tensorboard:SummaryWriter", "tensorboard")
+        check_installed()
     folder = out / suite.name
     execution = execution or ProcessPool(workers)
     with claimed(folder, suite, command or f"python -m benchmarks run {suite.name}"):
