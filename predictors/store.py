@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from emnas_gym.errors import StoreError
+from predictors.sqlite_file import SqliteFile
 
 SCHEMA = """
 BEGIN;
@@ -57,7 +54,7 @@ class Training:
     int8_accuracy: float | None = None
 
 
-class TableStore:
+class TableStore(SqliteFile):
     """A SQLite file of trainings and costs.
 
     Args:
@@ -68,81 +65,22 @@ class TableStore:
         StoreError: If the file is locked, damaged, or of another table.
     """
 
+    SCHEMA = SCHEMA
+    SIGN = "trainings"
+    WHAT = "table"
+    MADE_BY = "predictors collect"
+
     def __init__(self, path: Path, about: dict[str, str]) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=5.0)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: cannot be opened: {error}") from error
-        try:
-            with self._guard():
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._claim(about)
-        except StoreError:
-            self._db.close()
-            raise
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Says of which file the database complains, and what to do."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"{self.path}: {error}; is another process writing it?") from error
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreError(f"{self.path}: not a table of ours, or damaged: {error}") from error
-
-    def _claim(self, about: dict[str, str]) -> None:
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
-        if tables and "trainings" not in tables:
-            raise StoreError(
-                f"{self.path}: is a database, but no table of ours; give another --out"
-            )
-        self._db.executescript(SCHEMA)
-        known = dict(self._db.execute("SELECT key, value FROM about"))
-        for key, value in about.items():
-            if known.get(key, value) != value:
-                raise StoreError(
-                    f"{self.path}: has {key} = {known[key]!r}, asked for {value!r}; "
-                    "give another --out or remove the file"
-                )
-        with self._db:
-            rows = about.items()
-            self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
-
-    @classmethod
-    def reading(cls, path: Path) -> Self:
-        """Opens a table to read it, also while another process writes it.
-
-        Raises:
-            StoreError: If there is no table, or it is damaged.
-        """
-        if not path.is_file():
-            raise StoreError(f"{path}: there is no table; `predictors collect` makes one")
-        store = cls.__new__(cls)
-        store.path = path
-        try:
-            store._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", timeout=5.0, uri=True
-            )
-            store._db.execute("SELECT value FROM about LIMIT 1")
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: not a table of ours, or damaged: {error}") from error
-        return store
-
-    def __enter__(self) -> Self:
-        """Opens nothing further."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the file."""
-        self._db.close()
+        super().__init__(path)
+        with self._closed_on_error(), self._transaction():
+            known = dict(self._db.execute("SELECT key, value FROM about"))
+            for key, value in about.items():
+                if known.get(key, value) != value:
+                    raise StoreError(
+                        f"{path}: has {key} = {known[key]!r}, asked for {value!r}; "
+                        "give another --out or remove the file"
+                    )
+            self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
 
     def add_trainings(self, rows: Iterable[Training]) -> None:
         """Stores trainings in one commit; one that is there already stays."""
@@ -154,7 +92,7 @@ class TableStore:
         quantised = [
             (_text(r.tokens), r.seed, r.int8_accuracy) for r in known if r.int8_accuracy is not None
         ]
-        with self._guard(), self._db:
+        with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO trainings VALUES (?,?,?,?,?,?)", values)
             self._db.executemany("INSERT OR IGNORE INTO quantised VALUES (?,?,?)", quantised)
 
@@ -165,12 +103,12 @@ class TableStore:
             for tokens, fields in rows
             for name, value in fields.items()
         ]
-        with self._guard(), self._db:
+        with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO costs VALUES (?,?,?,?)", values)
 
     def add_failure(self, tokens: Tokens, seed: int, stage: str, reason: str) -> None:
         """Stores that a network could not be measured, and why."""
-        with self._guard(), self._db:
+        with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)",
                 (_text(tokens), seed, stage, reason),
@@ -240,7 +178,7 @@ class TableStore:
 
     def note(self, key: str, value: str) -> None:
         """Notes how the table came about, e.g. on which host."""
-        with self._guard(), self._db:
+        with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
 
     def done(self) -> set[tuple[Tokens, int]]:

@@ -317,7 +317,7 @@ def test_the_csv_has_the_columns_and_the_latency(tmp_path: Path) -> None:  # G7
 
 def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
     environment = plan(1).environment(make_backend(SIMULATED))
-    with pytest.raises(StoreError, match="there is no data"):
+    with pytest.raises(StoreError, match="there is no file of rows"):
         RowStore.reading(tmp_path / "none.sqlite")
     text = tmp_path / "text.sqlite"
     text.write_text("hello " * 1000)
@@ -327,7 +327,7 @@ def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE things (a)")
-    with pytest.raises(StoreError, match="no data of ours"):
+    with pytest.raises(StoreError, match="no file of rows of ours"):
         RowStore(other, environment)
 
 

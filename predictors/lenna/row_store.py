@@ -10,13 +10,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +23,7 @@ from predictors.lenna.drawing import DrawnRow
 from predictors.lenna.gates import Array
 from predictors.lenna.measure import Measured
 from predictors.lenna.writers import is_alive, writer_of
+from predictors.sqlite_file import SqliteFile
 
 NUMBERS = ", ".join(f'"{name}" REAL NOT NULL' for name in (*COLUMNS, TARGET))
 SCHEMA = f"""
@@ -39,7 +37,6 @@ CREATE TABLE IF NOT EXISTS claims ("row" INTEGER PRIMARY KEY, writer TEXT NOT NU
     begun INTEGER NOT NULL);
 COMMIT;
 """
-WAIT_SECONDS = 60.0  # until another writer has finished its commit
 EXTRA = 4  # columns behind the latency: ratio, resets, settled, seconds
 
 
@@ -66,7 +63,7 @@ class BlockRows:
         return len(self.x)
 
 
-class RowStore:
+class RowStore(SqliteFile):
     """A SQLite file of rows that were measured in one environment.
 
     Args:
@@ -77,86 +74,23 @@ class RowStore:
         StoreError: If the file is locked, damaged, no such table, or of another environment.
     """
 
+    SCHEMA = SCHEMA
+    SIGN = "rows"
+    WHAT = "file of rows"
+    MADE_BY = "benchmarks lenna collect"
+    WAIT_SECONDS = 60.0
+    writer = ""  # of one that only reads
+
     def __init__(self, path: Path, environment: Mapping[str, Any]) -> None:
-        self.path, self.writer = path, writer_of(os.getpid())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: cannot be opened: {error}") from error
-        try:
-            with self._guard():
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._claim_file(environment)
-        except StoreError:
-            self._db.close()
-            raise
-
-    @classmethod
-    def reading(cls, path: Path) -> Self:
-        """Opens a file to read it, also while others write it.
-
-        Raises:
-            StoreError: If there is none, or it is damaged.
-        """
-        if not path.is_file():
-            raise StoreError(f"{path}: there is no data; `benchmarks lenna collect` makes some")
-        store = cls.__new__(cls)
-        store.path, store.writer = path, ""
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        try:
-            store._db = sqlite3.connect(uri, timeout=WAIT_SECONDS, uri=True, isolation_level=None)
-            store._db.execute("SELECT count(*) FROM rows").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: no data of ours, or damaged: {error}") from error
-        return store
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"{self.path}: {error}; is another process writing it?") from error
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreError(f"{self.path}: no data of ours, or damaged: {error}") from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """One commit that no other writer comes between."""
-        with self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _claim_file(self, environment: Mapping[str, Any]) -> None:
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
-        if tables and "rows" not in tables:
-            raise StoreError(f"{self.path}: is a database, but no data of ours; give another --out")
-        self._db.executescript(SCHEMA)
-        with self._transaction():
+        self.writer = writer_of(os.getpid())
+        super().__init__(path)
+        asked = {key: json.dumps(value, sort_keys=True) for key, value in environment.items()}
+        with self._closed_on_error(), self._transaction():
             known = dict(self._db.execute("SELECT key, value FROM about"))
-            asked = {key: json.dumps(value, sort_keys=True) for key, value in environment.items()}
             if not known:
                 self._db.executemany("INSERT INTO about VALUES (?, ?)", asked.items())
             elif known != asked:
-                raise StoreError(f"{self.path}: {_difference(known, asked)}")
-
-    def __enter__(self) -> Self:
-        """Opens nothing further."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the file."""
-        self._db.close()
+                raise StoreError(f"{path}: {_difference(known, asked)}")
 
     # ------------------------------------------------------------------------------------ writing
 
