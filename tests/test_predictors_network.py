@@ -18,10 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emnas_gym import costs
 from emnas_gym.errors import InvalidArchitecture
-from emnas_gym.graph import GraphBuilder, LayerGraph
+from emnas_gym.graph import GraphBuilder, LayerGraph, Node
 from emnas_gym.space import load_space
 from emnas_gym.tasks import GRASP, Task
-from predictors.network import GraphNetwork
+from predictors.network import GraphNetwork, _padded
 
 COLOUR = Task("colour", (20, 20, 3), 4)
 MOBILENET = [4, 26, 5, 43, 31, 9, 26, 9, 43, 31, 13, 26, 13, 43, 31, *[17, 26] * 5,
@@ -129,7 +129,46 @@ def test_weights_of_another_graph_are_refused(change: str) -> None:
     assert all(np.array_equal(network.weights()[n], w) for n, w in before.items())
 
 
-def test_macs_are_those_of_the_flop_counter() -> None:  # E13, E12
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation"),
+    [(1, 1, 3, "same", 1), (1, 3, 1, "same", 1), (2, 2, 2, "same", 1), (3, 3, 1, "valid", 1),
+     (5, 3, 1, "valid", 2), (2, 1, 2, "valid", 1), (3, 2, 3, "same", 1)],
+)  # fmt: skip
+def test_one_pixel_is_what_torch_convolves(
+    size: int, kernel: int, stride: int, padding: str, dilation: int, depthwise: bool
+) -> None:
+    """Values and gradients, those of taps that only padding meets included."""
+    builder = GraphBuilder((size, size, 3))
+    op = "depthwise_conv2d" if depthwise else "conv2d"
+    builder.window(op, kernel, stride, padding, filters=4, dilation=dilation)
+    graph = builder.build()
+    node = graph.nodes[1]
+    assert node.shape[:2] == (1, 1)
+    network = GraphNetwork(graph).double()
+    x = torch.randn(6, 3, size, size, dtype=torch.float64, requires_grad=True)
+    layer = network.layer(node)
+    inputs = (x, layer.weight, layer.bias)
+    answers = []
+    for value in (network.without_norm(node, [x]), layer.forward(_padded(x, node, 0.0))):
+        gradients = torch.autograd.grad(
+            (value * torch.arange(6.0)[:, None, None, None]).sum(), inputs
+        )
+        answers.append((value, *gradients))
+    for one, other in zip(*answers, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_macs_are_those_of_the_flop_counter(monkeypatch: pytest.MonkeyPatch) -> None:  # E13, E12
+    """Every convolution is given to torch's: the counter does not count products one by one."""
+    weighed = GraphNetwork._weighed
+
+    def convolved(network: GraphNetwork, node: Node, x: torch.Tensor) -> torch.Tensor:
+        if node.op == "dense":
+            return weighed(network, node, x)
+        return network.layer(node).forward(_padded(x, node, 0.0))
+
+    monkeypatch.setattr(GraphNetwork, "_weighed", convolved)
     graphs = [
         *space_graphs("emnas-382", 20, seed=4),
         *space_graphs("emnas-mobile-49", 20, COLOUR, seed=5),
