@@ -16,7 +16,7 @@ from emnas_gym.errors import EvaluationError
 from emnas_gym.space import load_space
 from predictors import cli_audit, cli_convert, cli_proxies, cli_shared, cli_transfer
 from predictors.cli_fit import register
-from predictors.collect import collect, draw, enumerated, jobs
+from predictors.collect import collect, draw, enumerated, jobs, left_of
 from predictors.collect_costs import collect_costs
 from predictors.datasets import load
 from predictors.store import TableStore, Training
@@ -95,8 +95,7 @@ def collect_command(
     with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
         if not anew:
             _begin_from_committed(store, chosen.name, data.task.name, about)
-        done = store.done()
-        left = sum((job.tokens, job.seed) not in done for job in todo)
+        left = len(left_of(todo, store))
         bar = progress.add_task("training", total=len(todo), completed=len(todo) - left)
 
         def advance(_: Training | EvaluationError) -> None:

@@ -125,6 +125,8 @@ def collect(
 ) -> None:
     """Trains all that is not in the store; Ctrl-C or ``kill -9`` loses at most what is running.
 
+    What an older version trained without measuring the int8 file is trained again, last.
+
     Args:
         space: The search space.
         data: Images, for their task.
@@ -135,12 +137,18 @@ def collect(
         workers: Parallel processes with one thread each.
         advance: Called after each training.
     """
-    done = store.done()
-    open_jobs = iter([job for job in todo if (job.tokens, job.seed) not in done])
+    open_jobs = iter(left_of(todo, store))
     pool = make_pool(workers, _start_worker, (space, data.task, source, recipe))
     with ended_on_error(pool):
         _drain(pool, open_jobs, store, workers, advance)
     pool.shutdown()
+
+
+def left_of(todo: Sequence[Job], store: TableStore) -> list[Job]:
+    """The trainings that a store lacks, and last those whose int8 file was never measured."""
+    done, half_done = store.done(), store.half_done()
+    new = [job for job in todo if (job.tokens, job.seed) not in done]
+    return new + [job for job in todo if (job.tokens, job.seed) in half_done]
 
 
 def _drain(

@@ -83,7 +83,10 @@ class TableStore(SqliteFile):
             self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
 
     def add_trainings(self, rows: Iterable[Training]) -> None:
-        """Stores trainings in one commit; one that is there already stays."""
+        """Stores trainings in one commit.
+
+        One that is there already stays, unless its int8 file was never measured.
+        """
         known = list(rows)
         values = [
             (_text(r.tokens), r.seed, r.origin, json.dumps(r.curve), r.test_accuracy, r.seconds)
@@ -92,7 +95,13 @@ class TableStore(SqliteFile):
         quantised = [
             (_text(r.tokens), r.seed, r.int8_accuracy) for r in known if r.int8_accuracy is not None
         ]
+        half_done = (
+            "tokens = ? AND seed = ? AND NOT EXISTS (SELECT 1 FROM quantised AS q "
+            "WHERE q.tokens = trainings.tokens AND q.seed = trainings.seed)"
+        )
         with self._transaction():
+            replaced = [(tokens, seed) for tokens, seed, _ in quantised]
+            self._db.executemany(f"DELETE FROM trainings WHERE {half_done}", replaced)
             self._db.executemany("INSERT OR IGNORE INTO trainings VALUES (?,?,?,?,?,?)", values)
             self._db.executemany("INSERT OR IGNORE INTO quantised VALUES (?,?,?)", quantised)
 
@@ -183,10 +192,18 @@ class TableStore(SqliteFile):
 
     def done(self) -> set[tuple[Tokens, int]]:
         """Tokens and seeds that were trained or have failed."""
-        query = (
+        return self._pairs(
             "SELECT tokens, seed FROM trainings "
             "UNION SELECT tokens, seed FROM failures WHERE stage = 'train'"
         )
+
+    def half_done(self) -> set[tuple[Tokens, int]]:
+        """Tokens and seeds that were trained, but whose int8 file an older version left out."""
+        return self._pairs(
+            "SELECT tokens, seed FROM trainings EXCEPT SELECT tokens, seed FROM quantised"
+        )
+
+    def _pairs(self, query: str) -> set[tuple[Tokens, int]]:
         with self._guard():
             return {(_tokens(tokens), seed) for tokens, seed in self._db.execute(query)}
 

@@ -23,7 +23,7 @@ from emnas_gym import costs
 from emnas_gym.space import SearchSpace, load_space
 from emnas_gym.tasks import DIGITS
 from predictors.cli import main
-from predictors.collect import SEEDS, Job, collect, draw, enumerated, jobs
+from predictors.collect import SEEDS, Job, collect, draw, enumerated, jobs, left_of
 from predictors.datasets import digits
 from predictors.store import TableStore, Training
 from predictors.training import Recipe, train
@@ -100,7 +100,7 @@ def test_failures_are_stored_and_not_tried_again(tmp_path: Path) -> None:
     todo = [Job((1, 9), 0, "spread"), Job((2, 9), 0, "spread")]
     with TableStore(tmp_path / "table.sqlite", about) as store:
         store.add_failure((1, 9), 0, "train", "the loss is not finite")
-        store.add_trainings([Training((2, 9), 0, "spread", (0.5,), 0.5, 1.0)])
+        store.add_trainings([Training((2, 9), 0, "spread", (0.5,), 0.5, 1.0, 0.5)])
 
         def advance(result: object) -> None:
             raise Refused
@@ -108,6 +108,15 @@ def test_failures_are_stored_and_not_tried_again(tmp_path: Path) -> None:
         # nothing is left to do, so that not even a worker is started
         collect(TINY, digits(), "digits", Recipe(epochs=1), todo, store, 1, advance)
         assert len(list(store.trainings())) == 1
+
+
+def test_what_lacks_its_int8_accuracy_comes_last(tmp_path: Path) -> None:
+    todo = [Job((token, 9), 0, "spread") for token in (1, 2, 3, 4)]
+    with TableStore(tmp_path / "table.sqlite", {"space": TINY.fingerprint}) as store:
+        store.add_failure((4, 9), 0, "train", "the loss is not finite")
+        store.add_trainings([Training((1, 9), 0, "spread", (0.5,), 0.5, 1.0)])
+        store.add_trainings([Training((2, 9), 0, "spread", (0.5,), 0.5, 1.0, 0.5)])
+        assert [job.tokens for job in left_of(todo, store)] == [(3, 9), (1, 9)]
 
 
 # -------------------------------------------------------------------------------- the whole command

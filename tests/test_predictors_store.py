@@ -60,6 +60,22 @@ def test_a_file_of_before_int8_accuracies_is_read(tmp_path: Path) -> None:
         assert [row.int8_accuracy for row in store.trainings()][-1] == 0.375
 
 
+def test_a_training_without_an_int8_file_is_replaced_by_one_with_it() -> None:
+    before = Training((5, 382), 0, "spread", (0.5,), 0.5, 1.0)
+    again = Training((5, 382), 0, "spread", (0.625,), 0.25, 1.0, 0.375)
+    later = Training((5, 382), 0, "spread", (0.75,), 0.75, 1.0, 0.875)
+    with TableStore(Path(":memory:"), ABOUT) as store:
+        store.add_trainings([before])
+        assert store.done() == store.half_done() == {((5, 382), 0)}
+        store.add_trainings([before])
+        assert list(store.trainings()) == [before]
+        store.add_trainings([again])
+        assert list(store.trainings()) == [again]
+        assert store.half_done() == set()
+        store.add_trainings([later])
+        assert list(store.trainings()) == [again], "what is whole stays"
+
+
 def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.sqlite"
     with TableStore(path, ABOUT) as store:
