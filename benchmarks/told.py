@@ -10,7 +10,7 @@ from emnas_gym.history import Row
 from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.token_space import TokenSpace
-from predictors.lenna.operation_sites import cell_edges, cell_operations, chosen_rows
+from predictors.supernet.wirings import wiring
 
 
 def told_by(ledger: Ledger) -> dict[str, Any]:
@@ -68,13 +68,9 @@ def genotype(space: TokenSpace, row: Row) -> dict[str, Any] | None:
     """
     if not isinstance(space, CellSpace):
         return None
-    return {
-        group: {
-            "inputs": space.groups[group].inputs,
-            "edges": [
-                [*cell_edges(space.groups[group])[i], cell_operations(space.groups[group])[i][j]]
-                for i, j in chosen_rows(space.groups[group], choices)
-            ],
-        }
-        for group, choices in space.choices(row.tokens).items()
-    }
+    told = {}
+    for group, choices in space.choices(row.tokens).items():
+        wires = wiring(space.groups[group])
+        edges = [[*wires.edges[i], wires.operations[i][j]] for i, j in wires.running(choices)]
+        told[group] = {"inputs": wires.inputs, "edges": edges}
+    return told

@@ -26,7 +26,7 @@ from emnas_gym.ledger import Ledger
 from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
 from emnas_gym.space import load_space, sample_tokens
-from predictors.lenna.operation_sites import cell_edges, cell_operations
+from predictors.supernet.wirings import wiring
 
 SPACES = ("nb201-cell", "darts-cell", "lenna-block")
 EPOCHS = 6
@@ -41,7 +41,7 @@ def _space(name: str) -> CellSpace:
 def _traces(space: CellSpace, latency: bool = True) -> list[dict[str, Any]]:
     """What a search might tell: edges that make up their minds."""
     rng = np.random.default_rng(0)
-    rows = {g: cell_operations(cell) for g, cell in space.groups.items()}
+    rows = {g: wiring(cell).operations for g, cell in space.groups.items()}
     ways = {g: [rng.normal(size=len(names)) for names in rows[g]] for g in rows}
     traces = []
     for epoch in range(EPOCHS):
@@ -52,7 +52,7 @@ def _traces(space: CellSpace, latency: bool = True) -> list[dict[str, Any]]:
             {
                 "after": 0,
                 "probabilities": shares,
-                "edges": {g: [f"{a}→{b}" for a, b in cell_edges(space.groups[g])] for g in rows},
+                "edges": {g: [f"{a}→{b}" for a, b in wiring(space.groups[g]).edges] for g in rows},
                 "operations": {g: [list(names) for names in rows[g]] for g in rows},
                 "entropy": float(np.mean([-(row * np.log(row)).sum() for row in every])),
                 "expected_latency_us": 400.0 - 30 * epoch if latency else None,
@@ -77,8 +77,8 @@ def _figures(space: CellSpace, latency: bool = True) -> dict[str, Figure]:
 def test_probabilities_are_drawn_edge_by_edge(name: str) -> None:  # B20
     space = _space(name)
     figure = _figures(space)["probabilities"]
-    edges = sum(len(cell_edges(cell)) for cell in space.groups.values())
-    operations = [n for c in space.groups.values() for row in cell_operations(c) for n in row]
+    edges = sum(len(wiring(cell).edges) for cell in space.groups.values())
+    operations = [n for c in space.groups.values() for row in wiring(c).operations for n in row]
     assert len(figure.rows) == EPOCHS * len(operations)
     assert all(0 <= row[-1] <= 1 for row in figure.rows)
     for layout in figure.layouts:

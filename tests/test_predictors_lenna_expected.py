@@ -18,7 +18,6 @@ from emnas_gym.branched.free_cell import FreeCell
 from emnas_gym.errors import (
     DomainError,
     EvaluationError,
-    InvalidArchitecture,
     SurrogateFileError,
     UnknownName,
 )
@@ -27,8 +26,8 @@ from emnas_gym.tasks import DIGITS, Task
 from predictors.lenna.expected import TableLatency, edge_probabilities
 from predictors.lenna.latency_table import LatencyTable
 from predictors.lenna.make_table import make_table
-from predictors.lenna.operation_sites import cell_edges, cell_operations, chosen_rows
 from predictors.lenna.targets import fixed_us, measuring, target_names, unit_of
+from predictors.supernet.wirings import wiring
 
 CELLS = ("nb201-cell", "lenna-block", "lenna-reduction", "mobile-stages", "nb201-macro")
 
@@ -64,7 +63,7 @@ def one_hot(space: CellSpace, table: LatencyTable, architecture: Architecture) -
         space.choices(architecture.tokens).items(), table.groups.values(), strict=True
     ):
         p = torch.zeros(costs_.shape, dtype=torch.float64)
-        for row, column in chosen_rows(space.groups[group], choices):
+        for row, column in wiring(space.groups[group]).running(choices):
             p[row, column] = 1.0
         found.append(p)
     return found
@@ -157,12 +156,12 @@ def test_free_edges_are_there_as_often_as_nodes_read_them() -> None:  # G21
     positions = [
         torch.softmax(torch.tensor(rng.normal(size=len(p.choices))), dim=0) for p in cell.positions
     ]
-    edges = cell_edges(cell)
+    edges = wiring(cell).edges
     assert edges == ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     known = torch.zeros(len(edges), 2, dtype=torch.float64)
     for choices in itertools.product(*(range(len(p)) for p in positions)):
         share = math.prod(float(p[c]) for p, c in zip(positions, choices, strict=True))
-        for row, column in chosen_rows(cell, choices):
+        for row, column in wiring(cell).running(choices):
             known[row, column] += share
     found = edge_probabilities(cell, positions)
     torch.testing.assert_close(found, known)
@@ -257,9 +256,6 @@ def test_a_table_of_another_space_or_task_is_refused() -> None:
     with pytest.raises(DomainError, match="no network of"):
         network = space_of("nb201-cell").sample(np.random.default_rng(0), DIGITS)
         table.total(block, network)
-    for ask in (cell_edges, cell_operations):
-        with pytest.raises(InvalidArchitecture, match="EdgeCell or FreeCell"):
-            ask(object())  # type: ignore[arg-type]
 
 
 def test_a_table_comes_back_from_its_file_to_the_bit(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from predictors.supernet.mixed_edge import shuffled  # noqa: E402
 from predictors.supernet.mixture import Mixture, gates, one_hot, path, soft, softmax  # noqa: E402
 from predictors.supernet.recalibration import recalibrate  # noqa: E402
 from predictors.supernet.supernet import Supernet  # noqa: E402
+from predictors.supernet.wirings import wiring  # noqa: E402
 
 SPACES = "nb201-cell nb201-macro darts-cell mobile-stages lenna-block lenna-reduction".split()
 MINE = """
@@ -475,3 +476,8 @@ def test_space_file_is_read(tmp_path: Path, mine: CellSpace) -> None:  # A9
     assert list(net.wirings) == list(mine.groups)
     assert {w.offered.shape for w in net.wirings.values()} == {(5, 4)}
     assert not next(iter(net.wirings.values())).offered[0, 2:].any()
+
+
+def test_a_cell_of_another_kind_has_no_wiring() -> None:
+    with pytest.raises(InvalidArchitecture, match="unlike object"):
+        wiring(object())  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from emnas_gym.tasks import Task
 from predictors.lenna.columns import SHAPE
 from predictors.lenna.latency_table import LatencyTable
 from predictors.lenna.network import SPACES, BlockNetwork
-from predictors.lenna.operation_sites import cell_edges
+from predictors.supernet.wirings import wiring
 
 Shape = tuple[int, int]
 
@@ -190,8 +190,8 @@ def edge_probabilities(cell: FreeCell, positions: Sequence[Tensor]) -> Tensor:
         positions: For each of its positions the probabilities of its choices, shape (choices,).
 
     Returns:
-        Shape (edges, operations), rows as `predictors.lenna.operation_sites.cell_edges` names them;
-        the rows that end at one node sum to 2 together, since it reads two.
+        Shape (edges, operations), rows as `predictors.supernet.wiring` has them; those that end at
+        one node sum to 2 together, since it reads two.
 
     Raises:
         DomainError: If there are not as many positions, or one has other choices.
@@ -209,5 +209,5 @@ def edge_probabilities(cell: FreeCell, positions: Sequence[Tensor]) -> Tensor:
                 which = [j for j, pair in enumerate(pairs) if pair[i] == source]
                 row = row + reads[which].sum() * operations[i]
             rows.append(row)
-    assert len(rows) == len(cell_edges(cell))
+    assert len(rows) == len(wiring(cell).edges)
     return torch.stack(rows)

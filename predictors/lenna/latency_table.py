@@ -16,7 +16,7 @@ from emnas_gym.branched.cell_space import CellSpace
 from emnas_gym.errors import DomainError, SurrogateFileError
 from emnas_gym.tasks import Task
 from predictors.lenna.gates import Array
-from predictors.lenna.operation_sites import cell_operations, chosen_rows
+from predictors.supernet.wirings import wiring
 
 FORM = "emnas latency table 1"
 MAX_BYTES = 16 << 20
@@ -68,7 +68,7 @@ class LatencyTable:
                 )
         shapes = {
             group: (len(names), max(map(len, names)))
-            for group, names in ((g, cell_operations(c)) for g, c in space.groups.items())
+            for group, names in ((g, wiring(c).operations) for g, c in space.groups.items())
         }
         if shapes != {group: table.shape for group, table in self.groups.items()}:
             raise DomainError(f"the table has not the groups, edges and operations of {space.name}")
@@ -88,7 +88,7 @@ class LatencyTable:
         return self.constant + sum(
             float(self.groups[group][row, column])
             for group, choices in space.choices(architecture.tokens).items()
-            for row, column in chosen_rows(space.groups[group], choices)
+            for row, column in wiring(space.groups[group]).running(choices)
         )
 
     def save(self, path: str | Path) -> Path:

@@ -22,9 +22,10 @@ from emnas_gym.space import resolve_space
 from emnas_gym.tasks import DIGITS, Task
 from predictors.lenna.gates import Array
 from predictors.lenna.latency_table import LatencyTable
-from predictors.lenna.operation_sites import OperationSite, cell_operations, operation_sites
+from predictors.lenna.operation_sites import OperationSite, operation_sites
 from predictors.lenna.targets import MACS, Measure, fixed_us, measuring, unit_of
 from predictors.metrics import ranks
+from predictors.supernet.wirings import wiring
 
 NETWORKS = 12  # that fit constant and factor, and as many that are held out
 
@@ -107,7 +108,7 @@ def _table(
 def _measured_groups(space: CellSpace, task: Task, measure: Measure) -> dict[str, Array]:
     sites = list(operation_sites(space, task))
     costs = _measured_once(sites, measure)
-    groups = {group: _empty(cell_operations(cell)) for group, cell in space.groups.items()}
+    groups = {group: _empty(wiring(cell).operations) for group, cell in space.groups.items()}
     for site in sites:
         cost = costs[site.graph] + (site.sums * costs[site.join] if site.join else 0.0)
         groups[site.group][site.row, site.column] += cost

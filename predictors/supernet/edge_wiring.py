@@ -41,6 +41,11 @@ class EdgeWiring(Wiring):
         """Every edge has its choice."""
         return tuple(enumerate(choices))
 
+    def running(self, choices: Choices) -> tuple[Chosen, ...]:
+        """Those on edges that lie on a way from the input to the output."""
+        live = self.cell.live(choices)
+        return tuple((edge, operation) for edge, operation in enumerate(choices) if live[edge])
+
     def output(self) -> tuple[int, ...]:
         """The last node."""
         return (self.cell.last,)

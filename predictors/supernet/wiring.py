@@ -67,6 +67,10 @@ class Wiring(ABC):
     def chosen(self, choices: Choices) -> tuple[Chosen, ...]:
         """The operation of every edge that the choices have."""
 
+    def running(self, choices: Choices) -> tuple[Chosen, ...]:
+        """The operations that run when a cell is decided so: all but those on dead edges."""
+        return self.chosen(choices)
+
     @abstractmethod
     def live(self, computed: Mask) -> Flags:
         """Which edges lie on a way from an input to the output, shape (edges,).

@@ -21,4 +21,4 @@ def wiring(cell: Cell) -> Wiring:
         return EdgeWiring(cell)
     if isinstance(cell, FreeCell):
         return FreeWiring(cell)
-    raise InvalidArchitecture(f"a supernet has edges or free nodes, no {type(cell).__name__}")
+    raise InvalidArchitecture(f"cells have edges or free nodes, unlike {type(cell).__name__}")
