@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emnas_gym.rendering.canvas import matplotlib_part
 from predictors.audit_study import ARMS, EVALUATIONS, TRUTHS
 from predictors.fitted import Figures
+from predictors.picture_file import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,24 +93,21 @@ def _cell(interval: list[float]) -> str:
     return f"{mean:.4f} ± {(high - low) / 2:.4f}"
 
 
-def picture(worlds: dict[str, Figures], path: Path) -> None:
+def draw(worlds: dict[str, Figures], path: Path) -> None:
     """Draws promised and true reward of the best so far along the searches.
 
     Raises:
-        DependencyNotInstalled: If matplotlib is not installed.
+        BackendMissing: If matplotlib is not there.
     """
-    size = (3.6 * len(worlds), 6.4)
-    figure = matplotlib_part("figure").Figure(figsize=size, layout="constrained")
-    axes: Any = figure.subplots(2, len(worlds), squeeze=False)
-    for column, (name, figures) in enumerate(worlds.items()):
-        _course(axes[0, column], figures)
-        _gains(axes[1, column], figures)
-        axes[0, column].set_title(name)
-    axes[0, 0].set_ylabel("reward of the best so far")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with picture(path, 3.6 * len(worlds), 6.4, dpi=110) as figure:
+        axes: Any = figure.subplots(2, len(worlds), squeeze=False)
+        for column, (name, figures) in enumerate(worlds.items()):
+            _course(axes[0, column], figures)
+            _gains(axes[1, column], figures)
+            axes[0, column].set_title(name)
+        axes[0, 0].set_ylabel("reward of the best so far")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
 def _course(axes: Axes, figures: Figures) -> None:

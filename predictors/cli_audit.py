@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from emnas_gym.door import print_json
 from emnas_gym.errors import UnknownName
 from predictors.audit_effect import REAL_ARMS, WORLDS, effect, trained
-from predictors.audit_report import markdown, picture
+from predictors.audit_report import draw, markdown
 from predictors.fitted import Figures
 from predictors.metrics import rounded
 from predictors.unfinished import Unfinished
@@ -89,7 +89,7 @@ def _write(everything: dict[str, Any], out: Path) -> None:
     (out / "audit.json").write_text(text + "\n", encoding="utf-8")
     page = markdown(everything["worlds"], everything["trained"])
     (out / "audit.md").write_text(page, encoding="utf-8")
-    picture(everything["worlds"], out / "images" / "audit.png")
+    draw(everything["worlds"], out / "images" / "audit.png")
 
 
 def _show(found: dict[str, Figures]) -> None:

@@ -34,7 +34,7 @@ from predictors.transfer.measured import (
     write_measured,
 )
 from predictors.transfer.new_device import DEFAULT, LEAST_SAMPLES, adapt_predictor
-from predictors.transfer.report import TITLES, markdown, picture
+from predictors.transfer.report import TITLES, draw, markdown
 from predictors.transfer.worlds import World, cells, original, ours
 from predictors.unfinished import Unfinished
 from predictors.user_table import read_user_table
@@ -103,7 +103,7 @@ def _write(found: dict[str, Figures], out: Path) -> None:
     text = json.dumps({"worlds": found}, allow_nan=False)
     (out / "transfer.json").write_text(text + "\n", encoding="utf-8")
     (out / "transfer.md").write_text(markdown(found), encoding="utf-8")
-    picture(found, out / "images" / "transfer.png")
+    draw(found, out / "images" / "transfer.png")
 
 
 def _show(found: dict[str, Figures]) -> None:

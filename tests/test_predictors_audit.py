@@ -25,7 +25,7 @@ from emnas_gym.surrogate import SurrogateEvaluator
 from emnas_gym.testing import check_evaluator
 from predictors.audit import AuditedEvaluator, AuditOptions
 from predictors.audit_effect import WORLDS, effect, labels, trained
-from predictors.audit_report import markdown, picture
+from predictors.audit_report import draw, markdown
 from predictors.audit_rows import AuditRow, AuditRows, bias
 from predictors.audit_study import ARMS, TRUTHS, TableTruth, climb, distinct_best, run
 from predictors.correction import Correction, Verified
@@ -360,7 +360,7 @@ def test_the_effect_is_measured_and_shown(tmp_path: Path) -> None:
     assert figures["plain"]["gain"] == [0.0, 0.0, 0.0]
     page = markdown({name: figures}, None)
     assert f"## {name}" in page
-    picture({name: figures}, tmp_path / "audit.png")
+    draw({name: figures}, tmp_path / "audit.png")
     assert (tmp_path / "audit.png").read_bytes()[:4] == b"\x89PNG"
     json.dumps(figures, allow_nan=False)
 

@@ -26,7 +26,7 @@ from predictors.transfer.conditioned import ConditionedLatency, ConditionedModel
 from predictors.transfer.known import fit_known
 from predictors.transfer.kriging import condition, nearest
 from predictors.transfer.measured import DEVICES, NPU, measure, read_measured, write_measured
-from predictors.transfer.report import markdown, picture
+from predictors.transfer.report import draw, markdown
 from predictors.transfer.selection import SELECTIONS
 from predictors.transfer.worlds import LINE, World, cell_features, cells, original, ours
 from predictors.unfinished import Unfinished
@@ -277,7 +277,7 @@ def test_the_comparison_of_an_invented_world(tmp_path: Path) -> None:
     assert ten["linear"]["devices"]["a"]["spearman"][1] > 0.95
     assert ten["median"]["spearman"][1] == 0.0
     assert "| weighted |" in markdown({"invented": figures})
-    picture({"invented": figures}, tmp_path / "transfer.png")
+    draw({"invented": figures}, tmp_path / "transfer.png")
     assert (tmp_path / "transfer.png").read_bytes()[:4] == b"\x89PNG"
 
 

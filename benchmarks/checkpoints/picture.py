@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.checkpoints.summary import Summary
 from benchmarks.suites.suite import BASELINE
-from emnas_gym.errors import BackendMissing
+from predictors.picture_file import picture
 
 SHOWN = 5  # agents of a world that are named beside random search
 COLOURS = ("#1f5fa8", "#c2571a", "#3d8b4f", "#7b3f98", "#0f8a8a")
@@ -24,22 +24,14 @@ def draw(summary: Summary, path: Path) -> None:
     Raises:
         BackendMissing: If matplotlib is not there.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise BackendMissing("the picture needs matplotlib: pip install matplotlib") from error
     worlds = list(summary["worlds"].items())
     rows = (len(worlds) + 1) // 2
-    figure = Figure(figsize=(10.5, 4.9 * rows), layout="constrained")
-    panels = figure.subplots(rows, min(len(worlds), 2), squeeze=False).ravel()
-    for axes, (label, world) in zip(panels, worlds, strict=False):
-        _panel(axes, summary, label, world)
-    for axes in panels[len(worlds) :]:
-        axes.set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=80)
+    with picture(path, 10.5, 4.9 * rows) as figure:
+        panels = figure.subplots(rows, min(len(worlds), 2), squeeze=False).ravel()
+        for axes, (label, world) in zip(panels, worlds, strict=False):
+            _panel(axes, summary, label, world)
+        for axes in panels[len(worlds) :]:
+            axes.set_visible(False)
 
 
 def _panel(axes: Any, summary: Summary, label: str, world: Any) -> None:  # noqa: ANN401

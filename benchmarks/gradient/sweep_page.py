@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.gradient.sweep_statistics import POINT, sweep_findings
 from benchmarks.suites.folder import write_json, write_text
-from emnas_gym.errors import BackendMissing
+from predictors.picture_file import picture
 
 STEP = 2.0  # standard errors by which latency may seem to rise
 
@@ -119,35 +119,27 @@ def draw_sweep(result: Mapping[str, Any], found: Mapping[str, Any], path: Path) 
     Raises:
         BackendMissing: If matplotlib is not there.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise BackendMissing("the picture needs matplotlib: pip install matplotlib") from error
-    rows = found["rows"]
-    figure = Figure(figsize=(9.0, 4.8), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(
-        [row["latency"] for row in rows], [100 * row["test"] for row in rows],
-        color="#52635b", linewidth=1.2, zorder=1,
-    )  # fmt: skip
-    for i, row in enumerate(rows):
-        shade = 0.25 + 0.6 * i / max(len(rows) - 1, 1)
-        colour = (1 - shade, 0.35 * (1 - shade) + 0.2, shade)
-        mine = [run for run in result["runs"] if run["weight"] == row["weight"]]
-        axes.scatter(
-            [run["measured"] for run in mine],
-            [100 * sum(run["test"]) / len(run["test"]) for run in mine],
-            color=[colour], s=16, alpha=0.45, linewidths=0,
+    with picture(path, 9.0, 4.8, dpi=90) as figure:
+        rows = found["rows"]
+        axes = figure.subplots()
+        axes.plot(
+            [row["latency"] for row in rows], [100 * row["test"] for row in rows],
+            color="#52635b", linewidth=1.2, zorder=1,
         )  # fmt: skip
-        axes.errorbar(
-            row["latency"], 100 * row["test"], 100 * row["test_error"], row["latency_error"],
-            marker="o", color=colour, label=f"λ = {row['weight']:g}", capsize=2,
-        )  # fmt: skip
-    axes.set_xlabel(f"latency on {result['sweep']['target']}, µs, measured")
-    axes.set_ylabel("test accuracy, %, trained from scratch")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=90)
+        for i, row in enumerate(rows):
+            shade = 0.25 + 0.6 * i / max(len(rows) - 1, 1)
+            colour = (1 - shade, 0.35 * (1 - shade) + 0.2, shade)
+            mine = [run for run in result["runs"] if run["weight"] == row["weight"]]
+            axes.scatter(
+                [run["measured"] for run in mine],
+                [100 * sum(run["test"]) / len(run["test"]) for run in mine],
+                color=[colour], s=16, alpha=0.45, linewidths=0,
+            )  # fmt: skip
+            axes.errorbar(
+                row["latency"], 100 * row["test"], 100 * row["test_error"], row["latency_error"],
+                marker="o", color=colour, label=f"λ = {row['weight']:g}", capsize=2,
+            )  # fmt: skip
+        axes.set_xlabel(f"latency on {result['sweep']['target']}, µs, measured")
+        axes.set_ylabel("test accuracy, %, trained from scratch")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)

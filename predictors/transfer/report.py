@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emnas_gym.rendering.canvas import matplotlib_part
 from predictors.fitted import Figures
+from predictors.picture_file import picture
 from predictors.transfer.comparison import FIGURES, WAYS
 
 if TYPE_CHECKING:
@@ -112,26 +112,23 @@ def _cell(interval: list[float]) -> str:
     return f"{mean:.3f} ± {(high - low) / 2:.3f}"
 
 
-def picture(worlds: dict[str, Figures], path: Path) -> None:
+def draw(worlds: dict[str, Figures], path: Path) -> None:
     """Draws Spearman and the share within ±10 % against the number of samples.
 
     Raises:
-        DependencyNotInstalled: If matplotlib is not installed.
+        BackendMissing: If matplotlib is not there.
     """
-    size = (3.4 * len(worlds), 6.2)
-    figure = matplotlib_part("figure").Figure(figsize=size, layout="constrained")
-    axes: Any = figure.subplots(2, len(worlds), squeeze=False)
-    for column, (name, figures) in enumerate(worlds.items()):
-        for row, what in enumerate(("spearman", "within_10pct")):
-            _curves(axes[row, column], figures, what)
-        axes[0, column].set_title(f"{name} ({len(figures['devices'])} held out)")
-        axes[1, column].set_xlabel("networks measured on the new device")
-    axes[0, 0].set_ylabel("Spearman's ρ")
-    axes[1, 0].set_ylabel("share within ±10 %")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with picture(path, 3.4 * len(worlds), 6.2, dpi=110) as figure:
+        axes: Any = figure.subplots(2, len(worlds), squeeze=False)
+        for column, (name, figures) in enumerate(worlds.items()):
+            for row, what in enumerate(("spearman", "within_10pct")):
+                _curves(axes[row, column], figures, what)
+            axes[0, column].set_title(f"{name} ({len(figures['devices'])} held out)")
+            axes[1, column].set_xlabel("networks measured on the new device")
+        axes[0, 0].set_ylabel("Spearman's ρ")
+        axes[1, 0].set_ylabel("share within ±10 %")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
 
 
 def _curves(axes: Axes, figures: Figures, what: str) -> None:
