@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.cli import main
 from emnas_gym.devices import devices
 from hardware.interpreter import Model
 from predictors.datasets import digits
@@ -128,13 +129,21 @@ def test_interrupted_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_clear_line_before_the_search(
-    tmp_path: Path, arguments: list[str], message: str
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = search(tmp_path / "out", *arguments)
-    assert result.returncode == 2, result.stderr
-    assert message in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out" / "history.sqlite").exists()
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "search", "--out", str(out), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2, told
+    assert message in " ".join(told.split())
+    assert "Traceback" not in told
+    assert not (out / "history.sqlite").exists()
 
 
 def test_a_folder_of_the_users_own_pictures(tmp_path: Path) -> None:  # F2

@@ -52,19 +52,6 @@ def test_params_are_the_sizes_of_all_weights() -> None:  # E12
         assert costs.params(graph) == sum(int(np.prod(s)) for s in graph.weight_shapes().values())
 
 
-def test_macs_are_half_of_what_torch_counts() -> None:  # E13
-    torch = pytest.importorskip("torch", reason="needs the package torch")
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from predictors.network import GraphNetwork
-
-    for graph in [*CHAINS[::5], *BRANCHING[::4]]:
-        height, width, channels = graph.input_shape
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            GraphNetwork(graph).eval()(torch.zeros(1, channels, height, width))
-        assert 2 * costs.macs(graph) == counter.get_total_flops()
-
-
 def test_costs_are_a_header_and_a_sum_over_nodes() -> None:
     for graph in [*CHAINS, *BRANCHING]:
         deployed = graph.deployed()
