@@ -95,7 +95,7 @@ def test_elimination_saves_epochs_and_keeps_the_best() -> None:  # D13
     held = known_curves(SPACE, DIGITS, test=True)
     found = replayed(Replay(learned, held, Rule()), searches=200, length=80)
     assert np.mean([one.saved for one in found]) >= 0.4
-    assert np.mean([one.kept for one in found]) >= 0.85
+    assert np.mean([one.kept for one in found]) >= 0.9
     assert np.mean([one.regret for one in found]) <= 0.002
 
 
@@ -162,7 +162,9 @@ def test_a_rule_that_never_holds_is_full_training(learned: CurveExtrapolator) ->
 
 def test_without_known_curves_it_learns_from_the_first_trainings() -> None:
     recipe = Recipe(epochs=3, init_images=64, attempts=1)
-    evaluator = EarlyStoppedEvaluator(_few(), recipe, Rule(first=1, spared=1), warm_up=20)
+    evaluator = EarlyStoppedEvaluator(
+        _few(), recipe, Rule(first=1, probability=0.95, spared=1), warm_up=20
+    )
     rng = np.random.default_rng(0)
     batch = [TINY.sample(rng, DIGITS) for _ in range(30)]
     results = evaluator.evaluate(batch)

@@ -31,7 +31,7 @@ class Rule:
     """
 
     first: int = 4
-    probability: float = 0.95
+    probability: float = 0.99
     rank: int = 1
     spared: int = 5
 
