@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,66 @@ def test_the_gradient_agrees_with_finite_differences() -> None:  # G19
         assert difference == pytest.approx(float(alpha.grad[row, column]), rel=1e-5, abs=1e-6)
 
 
+def table_with_sums(name: str, cost: float = 3.0) -> LatencyTable:
+    """Of random costs, each further edge into a node costing something besides."""
+    table, rng = table_of(name), np.random.default_rng(4)
+    return replace(
+        table,
+        constant=5.0,
+        groups={g: np.where(c > 0, rng.uniform(1, 9, c.shape), c) for g, c in table.groups.items()},
+        sums={group: np.full(len(costs_), cost) for group, costs_ in table.groups.items()},
+    )
+
+
+def test_sums_are_expected_as_often_as_edges_meet() -> None:  # G14, G19
+    """Against all 5^6 choices of a cell, each weighed by its probability; and its gradient."""
+    space, table = space_of("nb201-cell"), table_with_sums("nb201-cell")
+    latency, alphas = TableLatency(table, space, DIGITS), parameters(table, seed=7)
+    expectation(latency, alphas).backward()  # type: ignore[no-untyped-call]
+    p = torch.softmax(alphas[0].detach(), dim=1).numpy()
+    targets = [target for _, target in wiring(space.groups["normal"]).edges]
+    choices = np.array(list(itertools.product(range(5), repeat=6)))
+    weights = np.prod([p[edge, choices[:, edge]] for edge in range(6)], axis=0)
+    operations = sum(table.groups["normal"][edge, choices[:, edge]] for edge in range(6))
+    runs = choices != 0
+    meeting = sum(
+        np.maximum(runs[:, [t == node for t in targets]].sum(axis=1) - 1, 0) for node in (1, 2, 3)
+    )
+    known = table.constant + float(weights @ (operations + 3.0 * meeting))
+    assert float(expectation(latency, alphas).detach()) == pytest.approx(known, rel=1e-12)
+    assert alphas[0].grad is not None
+    for where in np.ndindex(6, 5):
+        ends = []
+        for sign in (1, -1):
+            moved = alphas[0].detach().clone()
+            moved[where] += sign * 1e-5
+            ends.append(float(expectation(latency, [moved])))
+        difference = (ends[0] - ends[1]) / 2e-5
+        assert difference == pytest.approx(float(alphas[0].grad[where]), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_certain_network_has_its_own_sums(name: str) -> None:  # G14
+    """One-hot probabilities of what runs are the network; of n edges into a node n - 1 are paid."""
+    space, table = space_of(name), table_with_sums(name)
+    latency, rng = TableLatency(table, space, DIGITS), np.random.default_rng(2)
+    for _ in range(10):
+        network = space.sample(rng, DIGITS)
+        given = one_hot(space, table, network)
+        assert float(latency(given)) == pytest.approx(table.total(space, network))
+        sums = 0
+        for p, cell in zip(given, space.groups.values(), strict=True):
+            rows = np.flatnonzero(p.numpy().any(axis=1))
+            ends = [wiring(cell).edges[row][1] for row in rows]
+            sums += len(ends) - len(set(ends))
+        assert table.parts(space, network)[1] == pytest.approx(3.0 * sums)
+
+
+def test_sums_are_read_with_their_space() -> None:
+    with pytest.raises(DomainError, match="with its space"):
+        TableLatency(table_with_sums("nb201-cell"))
+
+
 def test_a_step_against_the_gradient_is_faster() -> None:  # G19, G20
     table = table_of("nb201-cell", "stm32f446re")
     latency, alphas = TableLatency(table), parameters(table)
@@ -149,8 +211,6 @@ def test_the_expectation_is_the_mean_over_networks_that_are_drawn() -> None:  # 
 
 def test_free_edges_are_there_as_often_as_nodes_read_them() -> None:  # G21
     """Against every choice of one cell, weighed by its probability."""
-    import itertools
-
     cell = FreeCell(2, ("skip", "conv3x3"))
     rng = np.random.default_rng(1)
     positions = [
@@ -183,7 +243,9 @@ def test_darts_pairs_have_an_expectation_too() -> None:  # G21
     expected = float(TableLatency(table, space, DIGITS)(given))
     rng = np.random.default_rng(0)
     totals = [table.total(space, space.sample(rng, DIGITS)) for _ in range(400)]
-    assert expected == pytest.approx(np.mean(totals), rel=4 * np.std(totals) / np.mean(totals) / 20)
+    assert expected == pytest.approx(
+        np.mean(totals), rel=float(4 * np.std(totals) / np.mean(totals) / 20)
+    )
 
 
 # ------------------------------------------------------------------------------------------ targets
@@ -214,6 +276,14 @@ def test_operations_of_an_npu_add_up_to_networks() -> None:  # G14, G22
     table = make_table("lenna-block", "ethos-u55-128", networks=6)
     assert table.about["mape"] < 0.05
     assert table.about["tau"] > 0.6
+    space, table = space_of("nb201-cell"), make_table("nb201-cell", "ethos-u55-128")
+    assert table.about["mape"] < 0.05
+    few = [(2, 6, 11, 17, 21, 26), (2, 6, 12, 17, 22, 26), (2, 7, 12, 17, 22, 27)]
+    networks = [space.architecture(tokens) for tokens in few]  # next to nothing but sums
+    with measuring("ethos-u55-128") as measure:
+        measured = measure([network.graph(DIGITS) for network in networks])
+    totals = [table.total(space, network) for network in networks]
+    np.testing.assert_allclose(totals, measured, rtol=0.05)
     with pytest.raises(EvaluationError, match="do not run on"):
         make_table("mobile-stages", "ethos-u55-128", networks=2)
 
@@ -266,6 +336,7 @@ def test_a_table_comes_back_from_its_file_to_the_bit(tmp_path: Path) -> None:
     )  # fmt: skip
     for name, costs_ in table.groups.items():
         np.testing.assert_array_equal(again.groups[name], costs_)
+        np.testing.assert_array_equal(again.sums[name], table.sums[name])
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
@@ -275,13 +346,15 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
         {"form": "other"}, {"constant": None}, {"constant": "1"}, {"unit": "ms"}, {"groups": {}},
         {"groups": {"normal": [[1.0, -1.0]]}}, {"groups": {"normal": [[None, None]]}},
         {"groups": {"normal": [1.0]}}, {"groups": {"normal": [[1.0], [1.0, 2.0]]}},
+        {"sums": {}}, {"sums": {"normal": [1.0] * 5}}, {"sums": {"normal": [-1.0] + [1.0] * 5}},
+        {"sums": {"normal": [None] * 6}}, {"sums": 3},
         {"groups": 3}, {"about": []}, {"input_shape": "x"},
     ]  # fmt: skip
     for change in broken:
         path.write_text(json.dumps(good | change))
         with pytest.raises((SurrogateFileError, DomainError)):
             LatencyTable.load(path).check(space_of("nb201-cell"), DIGITS)
-    for text in ("", "[]", "null", "{", '{"form": "emnas latency table 1"}'):
+    for text in ("", "[]", "null", "{", '{"form": "emnas latency table 2"}'):
         path.write_text(text)
         with pytest.raises(SurrogateFileError):
             LatencyTable.load(path)

@@ -69,10 +69,12 @@ class ExpectedLatency(nn.Module, ABC):
 
 
 class TableLatency(ExpectedLatency):
-    """The exact expectation of a sum: Σ p · L over edges and operations, and a constant.
+    """The exact expectation of Σ p · L over edges and operations, of sums, and a constant.
 
-    Its gradient with respect to architecture parameters whose softmax an edge's probabilities are,
-    is p_j · (L_j - E), where E is the edge's own expectation.
+    An edge that runs with probability q runs or not whatever the others do, so that the edges into
+    a node make Σ q - 1 + Π (1 - q) sums of two on average: one less than there are, if any are.
+    Where sums cost nothing, the gradient with respect to architecture parameters whose softmax an
+    edge's probabilities are, is p_j · (L_j - E), where E is the edge's own expectation.
 
     Edges count whether or not something leads to them: what ``none`` cuts off elsewhere is counted
     too much, until probabilities have settled. `LatencyTable.total` knows of a network which of its
@@ -84,7 +86,8 @@ class TableLatency(ExpectedLatency):
         task: The task that is searched for; likewise.
 
     Raises:
-        DomainError: If the table is of another space or task.
+        DomainError: If the table is of another space or task, or has costs of sums and no space
+            says which edges end at one node.
     """
 
     def __init__(
@@ -95,11 +98,21 @@ class TableLatency(ExpectedLatency):
             raise DomainError("a table is checked against a space and a task: give both, or none")
         if space is not None and task is not None:
             table.check(space, task)
+        if table.has_sums and space is None:
+            raise DomainError("a table in which sums cost something is read with its space")
         self.table, self.unit = table, table.unit
         self.shapes = tuple((costs.shape[0], costs.shape[1]) for costs in table.groups.values())
         for i, costs in enumerate(table.groups.values()):
             self.register_buffer(f"costs{i}", torch.from_numpy(costs).nan_to_num(nan=0.0))
             self.register_buffer(f"offered{i}", torch.from_numpy(costs).isfinite())
+        self._with_sums: list[int] = []  # numbers of groups
+        for i, (group, costs) in enumerate(table.sums.items()):
+            if space is not None and costs.any():
+                self._with_sums.append(i)
+                wires = wiring(space.groups[group])
+                self.register_buffer(f"carrying{i}", torch.from_numpy(wires.carrying))
+                self.register_buffer(f"into{i}", torch.from_numpy(wires.into))
+                self.register_buffer(f"sums{i}", torch.from_numpy(wires.into * costs).amax(dim=1))
 
     def of_edges(self, probabilities: list[Tensor]) -> list[Tensor]:
         """Expectation of each edge, one tensor of shape (edges,) a group.
@@ -116,10 +129,24 @@ class TableLatency(ExpectedLatency):
             found.append((p * self.get_buffer(f"costs{i}").to(p.dtype)).sum(dim=1))
         return found
 
+    def of_sums(self, probabilities: list[Tensor]) -> Tensor:
+        """Expectation of all sums, a scalar."""
+        total = probabilities[0].new_zeros(())
+        for i in self._with_sums:
+            total = total + self._of_sums(i, probabilities[i])
+        return total
+
+    def _of_sums(self, group: int, p: Tensor) -> Tensor:
+        into = self.get_buffer(f"into{group}")  # (nodes, edges)
+        runs = (p * self.get_buffer(f"carrying{group}")).sum(dim=1)
+        none = torch.where(into, 1 - runs, torch.ones_like(runs)).prod(dim=1)
+        made = (into * runs).sum(dim=1) - 1 + none
+        return (made * self.get_buffer(f"sums{group}").to(p.dtype)).sum()
+
     def expected(self, probabilities: list[Tensor]) -> Tensor:
-        """Sum over all edges, and the constant."""
+        """Sum over all edges and all sums of them, and the constant."""
         edges = torch.cat(self.of_edges(probabilities))
-        return edges.sum() + self.table.constant
+        return edges.sum() + self.of_sums(probabilities) + self.table.constant
 
 
 @dataclass(frozen=True)

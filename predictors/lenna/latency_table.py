@@ -18,14 +18,14 @@ from emnas_gym.tasks import Task
 from predictors.lenna.gates import Array
 from predictors.supernet.wirings import wiring
 
-FORM = "emnas latency table 1"
+FORM = "emnas latency table 2"
 MAX_BYTES = 16 << 20
 UNITS = ("us", "macs")
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Costs that add up over the edges of a network's cells.
+    """Costs that add up over the edges of a network's cells, and over the sums at their nodes.
 
     Attributes:
         space: Name of the space.
@@ -38,6 +38,8 @@ class LatencyTable:
         groups: For every group of decisions, in the order of the space, the sum over the places
             where its cell stands, shape (edges, operations); 0 for no edge (``none``), not a number
             where an edge has no such operation.
+        sums: For every group what an edge costs besides where another that runs ends at its node
+            too, shape (edges,): n such edges make n - 1 sums.
         about: How it came about, and how well it holds, as plain data.
     """
 
@@ -49,6 +51,7 @@ class LatencyTable:
     unit: str
     constant: float
     groups: Mapping[str, Array]
+    sums: Mapping[str, Array]
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def check(self, space: CellSpace, task: Task) -> None:
@@ -73,6 +76,11 @@ class LatencyTable:
         if shapes != {group: table.shape for group, table in self.groups.items()}:
             raise DomainError(f"the table has not the groups, edges and operations of {space.name}")
 
+    @property
+    def has_sums(self) -> bool:
+        """Whether sums cost anything."""
+        return any(bool(costs.any()) for costs in self.sums.values())
+
     def total(self, space: CellSpace, architecture: Architecture) -> float:
         """What a network takes: the constant and the costs of all operations that run in it.
 
@@ -85,11 +93,24 @@ class LatencyTable:
         """
         if architecture.space.fingerprint != self.fingerprint:
             raise DomainError(f"{architecture!r} is no network of {self.space}")
-        return self.constant + sum(
-            float(self.groups[group][row, column])
-            for group, choices in space.choices(architecture.tokens).items()
-            for row, column in wiring(space.groups[group]).running(choices)
-        )
+        return self.constant + sum(self.parts(space, architecture))
+
+    def parts(self, space: CellSpace, architecture: Architecture) -> tuple[float, float]:
+        """What the operations and the sums of a network of the table's space take.
+
+        Args:
+            space: The space of the table.
+            architecture: A network of it; as it is written, not its canonical form.
+        """
+        operations, sums = 0.0, 0.0
+        for group, choices in space.choices(architecture.tokens).items():
+            wires, filled = wiring(space.groups[group]), set()
+            for row, column in wires.running(choices):
+                operations += float(self.groups[group][row, column])
+                target = wires.edges[row][1]
+                sums += float(self.sums[group][row]) if target in filled else 0.0
+                filled.add(target)
+        return operations, sums
 
     def save(self, path: str | Path) -> Path:
         """Writes it as JSON.
@@ -101,10 +122,12 @@ class LatencyTable:
             name: [[None if math.isnan(v) else v for v in row] for row in table.tolist()]
             for name, table in self.groups.items()
         }
-        content = {**vars(self), "groups": groups, "about": dict(self.about), "form": FORM}
+        sums = {name: costs.tolist() for name, costs in self.sums.items()}
+        content = {**vars(self), "groups": groups, "sums": sums, "about": dict(self.about)}
+        text = json.dumps(content | {"form": FORM}, allow_nan=False, indent=1)
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, allow_nan=False, indent=1), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return path
 
     @classmethod
@@ -139,6 +162,11 @@ class LatencyTable:
                 raise SurrogateFileError(f"{name} is no table of costs, all at least 0")
             if np.isnan(table).all(axis=1).any():
                 raise SurrogateFileError(f"{name} has an edge without an operation")
+        sums = {str(n): np.array(costs, np.float64) for n, costs in content.pop("sums").items()}
+        if {n: costs.shape for n, costs in sums.items()} != {
+            n: (len(table),) for n, table in groups.items()
+        } or not all((np.isfinite(costs) & (costs >= 0)).all() for costs in sums.values()):
+            raise SurrogateFileError("its sums have not one cost of at least 0 for every edge")
         constant = content.pop("constant")
         if not isinstance(constant, float) or not math.isfinite(constant):
             raise SurrogateFileError(f"has the constant {constant!r}")
@@ -151,5 +179,6 @@ class LatencyTable:
             input_shape=shape,
             constant=constant,
             groups=groups,
+            sums=sums,
             about=content["about"],
         )

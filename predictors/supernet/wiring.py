@@ -48,6 +48,12 @@ class Wiring(ABC):
         return np.array([row + [False] * (most - len(row)) for row in rows])
 
     @cached_property
+    def into(self) -> Mask:
+        """Which edges end at each node that any ends at, shape (nodes, edges)."""
+        targets = np.array([target for _, target in self.edges])
+        return np.array([targets == node for node in np.unique(targets)])
+
+    @cached_property
     def values(self) -> int:
         """Number of inputs and nodes."""
         return self.edges[-1][1] + 1
