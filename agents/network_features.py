@@ -1,8 +1,8 @@
 """Whole networks as vectors: what a policy over networks weighs.
 
 Of a chain: the details of each layer at its position, how often they occur, and the length. Of a
-table: the operation at each position, and where it tells the graph of its positions
-(`emnas_gym.wiring`) the operations along each live path. How good any is, is not known.
+table or of cells: the operation at each position, and where the graph of positions is known
+(`agents.graphs_behind`) the operations along each live path. How good any is, is not known.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.graphs_behind import graphs_behind
 from agents.token_features import token_features
 from emnas_gym.automaton import Automaton
 from emnas_gym.errors import InfeasibleBudgets
-from emnas_gym.table_space import TableSpace
+from emnas_gym.position_space import PositionSpace
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +41,8 @@ class NetworkFeatures:
         tokens = np.zeros((len(networks), self.length), dtype=np.int64)
         for row, network in zip(tokens, networks, strict=True):
             row[: len(network)] = network
-        return self._of_table(tokens) if isinstance(self.space, TableSpace) else self._chain(tokens)
+        placed = isinstance(self.space, PositionSpace)
+        return self._positions(tokens) if placed else self._chain(tokens)
 
     @cached_property
     def whole_space(self) -> tuple[list[Tokens], Floats] | None:
@@ -59,9 +61,9 @@ class NetworkFeatures:
         flat = layers.reshape(len(tokens), -1)
         return np.concatenate([flat, counts, np.eye(self.length + 1)[lengths]], axis=1)
 
-    # ------------------------------------------------------------------------------- tables
+    # ----------------------------------------------------------------------------- positions
 
-    def _of_table(self, tokens: Ints) -> Floats:
+    def _positions(self, tokens: Ints) -> Floats:
         cut: NDArray[np.bool_] = self.cutting.take(tokens)  # (N, T)
         every = np.eye(self.space.num_tokens + 1)[tokens]  # (N, T, K + 1)
         if not self.paths:
@@ -86,19 +88,16 @@ class NetworkFeatures:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Positions of every way from the input to the output; none where no graph is known."""
-        assert isinstance(self.space, TableSpace)
-        wiring = self.space.table.wiring
-        return () if wiring is None else wiring.ways
+        """Positions of every way from an input to its output; none where no graph is known."""
+        return tuple(way for graph in graphs_behind(self.space) for way in graph.ways)
 
     @cached_property
     def cutting(self) -> NDArray[np.bool_]:
         """Whether a token is no edge, shape (K + 1,)."""
-        assert isinstance(self.space, TableSpace)
-        table = self.space.table
-        dead = None if table.wiring is None else table.wiring.dead
-        names = [name for names in table.operations.values() for name in names]
-        return np.array([False, *(name == dead for name in names)])
+        assert isinstance(self.space, PositionSpace)
+        dead = {graph.wiring.dead for graph in graphs_behind(self.space)}
+        names = [name for names in self.space.operations.values() for name in names]
+        return np.array([False, *(name in dead for name in names)])
 
 
 @lru_cache(maxsize=4)

@@ -1,10 +1,10 @@
 """Networks as numbers for models of a search: groups of columns that mean the same kind of thing.
 
-Of a table whose graph is known (`emnas_gym.wiring`): the live operations, the live paths by their
-operations in order, the same regardless of order, and how often each operation is live. Of a table
-without one: the operations, stretches of neighbours, and counts. Of layers: the summaries of
-`emnas_gym.features` and the path encoding of `emnas_gym.models.paths`. None of it says which
-operation is good.
+Of tables and cells whose graph is known (`agents.graphs_behind`): the live operations, the live
+paths by their operations in order, the same regardless of order, and how often each operation is
+live. Of those without one: the operations, stretches of neighbours, and counts. Of layers: the
+summaries of `emnas_gym.features` and the path encoding of `emnas_gym.models.paths`. None of it says
+which operation is good.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.graphs_behind import GraphBehind, graphs_behind
 from emnas_gym.encodings import detail_table
 from emnas_gym.errors import UnknownName
 from emnas_gym.models.inputs import encode
+from emnas_gym.position_space import PositionSpace
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace
 from emnas_gym.table_space import TableSpace
@@ -31,22 +33,26 @@ WHAT = ("all", "plain", "paths")
 WORDS = 1024  # columns of paths; where there are more sequences of operations, some share one
 
 
-def live_groups(space: TableSpace, tokens: Numbers) -> list[Array]:
-    """Columns of a table with a graph.
+def live_groups(space: PositionSpace, tokens: Numbers) -> list[Array]:
+    """Columns of a space with graphs.
 
     Args:
-        space: Its table says which edges its positions are.
+        space: One of which `agents.graphs_behind` knows which edges its positions are.
         tokens: (N, positions).
 
     Returns:
         Live operations one-hot; live paths; live paths regardless of the order of operations;
-        counts of live operations. A path of c operations among k is the number with these digits.
+        counts of live operations; each of all graphs side by side. A path of c operations among k
+        is the number with these digits.
     """
-    wiring = space.table.wiring
-    if wiring is None:
-        raise ValueError(f"{space.name}: the table does not say what its graph is")
+    parts = [_live_groups(space, graph, tokens) for graph in graphs_behind(space)]
+    return [np.concatenate(kind, axis=1) for kind in zip(*parts, strict=True)]
+
+
+def _live_groups(space: PositionSpace, graph: GraphBehind, tokens: Numbers) -> list[Array]:
+    wiring = graph.wiring
     numbers, names = _operations(space, wiring.dead)
-    choices = numbers[tokens]  # 0 is the dead operation
+    choices = numbers[tokens[:, graph.positions]]  # 0 is the dead operation
     kept = np.where(wiring.live(choices == 0), choices, 0)
     width = min(_words(len(names), max(map(len, wiring.ways))), WORDS)
     ordered, sets = np.zeros((len(tokens), width)), np.zeros((len(tokens), width))
@@ -60,9 +66,9 @@ def live_groups(space: TableSpace, tokens: Numbers) -> list[Array]:
     return [np.concatenate(hot, axis=1).astype(float), ordered, sets, counts.astype(float)]
 
 
-def _operations(space: TableSpace, dead: str = "") -> tuple[Numbers, list[str]]:
+def _operations(space: PositionSpace, dead: str = "") -> tuple[Numbers, list[str]]:
     """A number for the operation of every token, from 1, 0 for the dead one; and their names."""
-    choice = [name for names in space.table.operations.values() for name in names]
+    choice = [name for names in space.operations.values() for name in names]
     names = [name for name in dict.fromkeys(choice) if name != dead]
     return np.array([0, *(0 if n == dead else 1 + names.index(n) for n in choice)]), names
 
@@ -81,11 +87,11 @@ def _column(digits: Numbers, operations: int, width: int) -> Numbers:
     return column
 
 
-def table_groups(space: TableSpace, tokens: Numbers) -> list[Array]:
-    """Columns of a table without a graph.
+def table_groups(space: PositionSpace, tokens: Numbers) -> list[Array]:
+    """Columns of a table, or of cells, without a graph.
 
     Args:
-        space: The table.
+        space: Its space.
         tokens: (N, positions).
 
     Returns:
@@ -104,7 +110,7 @@ def table_groups(space: TableSpace, tokens: Numbers) -> list[Array]:
     return [onehot(space, tokens), pairs, counts.astype(float)]
 
 
-def onehot(space: TableSpace, tokens: Numbers) -> Array:
+def onehot(space: PositionSpace, tokens: Numbers) -> Array:
     """Which tokens a network has, shape (N, K)."""
     found: Array = np.zeros((len(tokens), space.num_tokens))
     np.put_along_axis(found, tokens - 1, 1.0, axis=1)
@@ -119,8 +125,8 @@ def _whole_table(space: TableSpace, what: str) -> tuple[list[int], Array]:
     return [part.shape[1] for part in parts], np.concatenate(parts, axis=1)
 
 
-def _groups(space: TableSpace, tokens: Numbers, what: str) -> list[Array]:
-    wired = space.table.wiring is not None
+def _groups(space: PositionSpace, tokens: Numbers, what: str) -> list[Array]:
+    wired = graphs_behind(space)
     parts = live_groups(space, tokens) if wired else table_groups(space, tokens)
     return {"all": parts, "plain": [onehot(space, tokens), parts[1]], "paths": parts[1:2]}[what]
 
@@ -172,7 +178,7 @@ class Description:
 
     def _parts(self, networks: Sequence[Tokens]) -> list[Array]:
         space = self._problem.space
-        if isinstance(space, TableSpace):
+        if isinstance(space, PositionSpace):
             return _groups(space, np.array(networks, dtype=np.int64), self._what)
         if isinstance(space, SearchSpace):
             batch = [space.architecture(t) for t in networks]
