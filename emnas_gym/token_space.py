@@ -233,7 +233,7 @@ def sample_tokens(
     while not cursor.done:
         legal = table.legal(cursor, length)
         if sampler == "canonical":
-            legal = legal[canonical[legal] == legal]
+            legal = legal[np.unique(canonical[legal], return_index=True)[1]]  # one of each
         table.step(cursor, int(legal[rng.integers(len(legal))]))
     return tuple(cursor.tokens)
 

@@ -18,7 +18,8 @@ from emnas_gym.errors import (
     UnknownName,
 )
 from emnas_gym.layers import LayerSpec
-from emnas_gym.space import SearchSpace, load_space
+from emnas_gym.problem import Problem
+from emnas_gym.space import SearchSpace, load_space, sample_tokens
 from emnas_gym.tasks import DIGITS, GRASP
 
 BUDGETS = Budgets(ram_bytes=8192, flash_bytes=32768)
@@ -164,6 +165,15 @@ def test_walk_is_nearly_always_long_and_canonical_draws_no_repeats(space: Search
         assert drawn.canonical == drawn.tokens
     with pytest.raises(UnknownName, match="did you mean uniform-length"):
         space.sample(rng, sampler="uniform-lenght")
+
+
+def test_a_behaviour_is_drawn_by_whichever_of_its_tokens_is_legal() -> None:
+    """In emnas-mobile-49 rules tell tokens apart that behave alike."""
+    problem, rng = Problem.make("emnas-mobile-49", "digits"), np.random.default_rng(0)
+    canonical = np.array(problem.space.canonical_token)
+    drawn = [sample_tokens(problem.automaton, rng, "canonical") for _ in range(30)]
+    assert all(map(problem.automaton.fits, drawn))
+    assert any((canonical[list(tokens)] != tokens).any() for tokens in drawn)
 
 
 def test_a_space_of_the_users_own_works_the_same(tmp_path: Path) -> None:
