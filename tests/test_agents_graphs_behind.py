@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from agents.graphs_behind import graphs_behind
+from agents.guided.cell_ways import free_cells, ways
 from agents.guided.description import Description
 from agents.network_features import NetworkFeatures
 from emnas_gym.branched.cell_space import CellSpace
+from emnas_gym.branched.free_cell import FreeCell
 from emnas_gym.problem import Problem
 from emnas_gym.space import load_space, sample_tokens
 from emnas_gym.table import Metric, Table
@@ -89,14 +92,34 @@ def test_live_operations_are_those_that_run(name: str) -> None:
         assert set(np.flatnonzero(row).tolist()) == live
 
 
-def test_nodes_that_choose_what_they_read_are_lists_of_positions() -> None:
+def test_ways_through_nodes_that_choose_by_hand() -> None:  # B14
+    cell = FreeCell(2, ("skip", "conv3x3", "max_pool3x3"))
+    second = next(i for i, pair in enumerate(cell.pairs[1]) if pair == (1, 2))
+    found = ways(
+        cell, (0, 1, second, 2, 1)
+    )  # node 2: skip of 0, conv of 1; 3: pool of 1, conv of 2
+    assert sorted(found) == [
+        ("conv3x3",), ("conv3x3", "conv3x3"), ("max_pool3x3",), ("skip",), ("skip", "conv3x3"),
+    ]  # fmt: skip
+
+
+def test_cells_whose_nodes_choose_are_described_by_their_ways() -> None:
     space = _cells("darts-cell")
-    assert graphs_behind(space) == ()
+    assert graphs_behind(space) == graphs_behind(load_space("emnas-382")) == ()
     problem, rng = Problem.make(space, DIGITS, budgets={}), np.random.default_rng(3)
     networks = [sample_tokens(problem.automaton, rng) for _ in range(20)]
-    for what in ("all", "plain"):
+    for what in ("all", "plain", "paths"):
         describe = Description(problem, what)
         rows = describe(networks)
         assert rows.shape == (20, sum(describe.groups))
         assert len(np.unique(rows, axis=0)) == len(set(networks))
-    assert graphs_behind(load_space("emnas-382")) == ()
+    cells = free_cells(space)
+    names = cells["normal"].operations
+    counts = Description(problem, "all")(networks)[:, -14:]  # of 7 operations, two cells
+    for network, row in zip(networks, counts, strict=True):
+        words = [space.describe(token).split(" = ")[1] for token in network]
+        normal = Counter(word for word in words[: len(words) // 2] if word in names)
+        assert row[:7].tolist() == [normal[name] for name in names]
+    for row, network in zip(Description(problem, "paths")(networks), networks, strict=True):
+        choices = space.choices(network)
+        assert row.sum() == sum(len(ways(cell, choices[group])) for group, cell in cells.items())

@@ -1,10 +1,10 @@
 """Networks as numbers for models of a search: groups of columns that mean the same kind of thing.
 
-Of tables and cells whose graph is known (`agents.graphs_behind`): the live operations, the live
-paths by their operations in order, the same regardless of order, and how often each operation is
-live. Of those without one: the operations, stretches of neighbours, and counts. Of layers: the
-summaries of `emnas_gym.features` and the path encoding of `emnas_gym.models.paths`. None of it says
-which operation is good.
+Of tables and cells whose graph is known (`agents.graphs_behind`, `agents.guided.cell_ways`): the
+live operations, the live paths by their operations in order, the same regardless of order, and how
+often each operation is live. Of those without one: the operations, stretches of neighbours, and
+counts. Of layers: the summaries of `emnas_gym.features` and the path encoding of
+`emnas_gym.models.paths`. None of it says which operation is good.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.graphs_behind import GraphBehind, graphs_behind
+from agents.guided.cell_ways import free_cells, ways
+from emnas_gym.branched.cell_space import CellSpace
+from emnas_gym.branched.free_cell import FreeCell
 from emnas_gym.encodings import detail_table
 from emnas_gym.errors import UnknownName
 from emnas_gym.models.inputs import encode
@@ -23,6 +26,7 @@ from emnas_gym.position_space import PositionSpace
 from emnas_gym.problem import Problem
 from emnas_gym.space import SearchSpace
 from emnas_gym.table_space import TableSpace
+from predictors.supernet.wirings import wiring
 
 Tokens = tuple[int, ...]
 Array = NDArray[np.float64]
@@ -87,6 +91,39 @@ def _column(digits: Numbers, operations: int, width: int) -> Numbers:
     return column
 
 
+def free_groups(space: CellSpace, tokens: Numbers) -> list[Array]:
+    """Columns of cells whose nodes choose what they read.
+
+    Args:
+        space: One of `agents.guided.cell_ways.free_cells`.
+        tokens: (N, positions).
+
+    Returns:
+        The same four as `live_groups`, of the edges that each network has.
+    """
+    parts = [_free_groups(space, group, cell, tokens) for group, cell in free_cells(space).items()]
+    return [np.concatenate(kind, axis=1) for kind in zip(*parts, strict=True)]
+
+
+def _free_groups(space: CellSpace, group: str, cell: FreeCell, tokens: Numbers) -> list[Array]:
+    wires, names = wiring(cell), list(cell.operations)
+    width = min(_words(len(names), cell.nodes), WORDS)
+    hot = np.zeros((len(tokens), len(wires.edges), len(names)))
+    words: dict[int, list[tuple[int, list[int]]]] = {}  # length → row, operations from 1
+    for row, network in enumerate(tokens.tolist()):
+        choices = space.choices(network)[group]
+        for edge, operation in wires.running(choices):
+            hot[row, edge, operation] = 1.0
+        for way in ways(cell, choices):
+            words.setdefault(len(way), []).append((row, [1 + names.index(name) for name in way]))
+    ordered, sets = np.zeros((len(tokens), width)), np.zeros((len(tokens), width))
+    for found in words.values():
+        rows, digits = np.array([row for row, _ in found]), np.array([word for _, word in found])
+        np.add.at(ordered, (rows, _column(digits, len(names), width)), 1.0)
+        np.add.at(sets, (rows, _column(np.sort(digits, axis=1), len(names), width)), 1.0)
+    return [hot.reshape(len(tokens), -1), ordered, sets, hot.sum(axis=1)]
+
+
 def table_groups(space: PositionSpace, tokens: Numbers) -> list[Array]:
     """Columns of a table, or of cells, without a graph.
 
@@ -126,8 +163,12 @@ def _whole_table(space: TableSpace, what: str) -> tuple[list[int], Array]:
 
 
 def _groups(space: PositionSpace, tokens: Numbers, what: str) -> list[Array]:
-    wired = graphs_behind(space)
-    parts = live_groups(space, tokens) if wired else table_groups(space, tokens)
+    if graphs_behind(space):
+        parts = live_groups(space, tokens)
+    elif isinstance(space, CellSpace) and free_cells(space):
+        parts = free_groups(space, tokens)
+    else:
+        parts = table_groups(space, tokens)
     return {"all": parts, "plain": [onehot(space, tokens), parts[1]], "paths": parts[1:2]}[what]
 
 
