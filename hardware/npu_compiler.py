@@ -17,6 +17,7 @@ from typing import Any
 
 from hardware.apart import run_apart
 from hardware.captured import captured
+from hardware.channel_steps import without_channel_steps
 from hardware.errors import CompilerError, ModelFileError
 from hardware.extras import load
 from hardware.model_file import check_content
@@ -90,6 +91,7 @@ def optimised_model(content: bytes, config: NpuConfig) -> bytes:
 def _compile(content: bytes, config: NpuConfig) -> tuple[float, Any]:
     """Clock of the configuration in MHz, and what the compiler returns."""
     check_content(content)
+    content = without_channel_steps(content)
     regor: Any = load("ethosu.regor")
     clock_mhz, text = _system(config)
     with captured(1) as printed:  # it warns of what the NPU cannot run, on standard output

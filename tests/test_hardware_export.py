@@ -159,20 +159,16 @@ def test_micro_runtime_is_content_with_the_arena_bound() -> None:  # E5
         runtime.Interpreter.from_bytes(content, arena_size=head + tail + 64)
 
 
-def test_the_npu_runs_every_operator_but_steps_over_channels() -> None:
+def test_the_npu_runs_every_operator() -> None:  # E6
     pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
     from hardware.npu_compiler import compile_model
     from hardware.npu_configs import npu_config
 
+    assert any(node.step[2] > 1 for graph in GRAPHS for node in graph), "which Vela refuses"
     for seed, graph in enumerate(GRAPHS):
         report = compile_model(exported(graph, seed), npu_config("ethos-u55-128"))
-        assert report.cpu_operators <= sum(node.step[2] > 1 for node in graph)
+        assert report.cpu_operators == 0
         assert report.cycles > 0
-    for step, left_over in (((2, 3, 1), 0), ((1, 1, 2), 1)):  # Vela refuses the latter alone
-        builder = GraphBuilder((8, 8, 4))
-        builder.slice((1, 0, 1), (8, 8, 4), step)
-        report = compile_model(exported(builder.build(), 0), npu_config("ethos-u55-128"))
-        assert report.cpu_operators == left_over
 
 
 LARGE_MAPS = [(257, 2, 3), (300, 4, 9), (260, 260, 1)]  # too large for Vela's average pool

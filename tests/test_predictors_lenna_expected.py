@@ -284,8 +284,7 @@ def test_operations_of_an_npu_add_up_to_networks() -> None:  # G14, G22
         measured = measure([network.graph(DIGITS) for network in networks])
     totals = [table.total(space, network) for network in networks]
     np.testing.assert_allclose(totals, measured, rtol=0.05)
-    with pytest.raises(EvaluationError, match="do not run on"):
-        make_table("mobile-stages", "ethos-u55-128", networks=2)
+    assert make_table("mobile-stages", "ethos-u55-128", networks=6).about["tau"] > 0.6
 
 
 # ------------------------------------------------------------------------------------ what is wrong
