@@ -319,8 +319,9 @@ def _made_for(part: Surrogate) -> tuple[Any, ...]:
 
 def what_to_do(space: str, task: str) -> str:
     """What helps where nothing was fitted."""
+    where = f"--space {space} --task {task}"
     return (
-        "train for real with evaluator='trained', or make a table and fit one: "
-        f"`python -m predictors collect --space {space} --task {task}`, then "
-        "`python -m predictors fit --what table`"
+        "train for real with evaluator='trained', or make a table, fit a predictor to it and give "
+        f"its path as evaluator: `python -m predictors collect {where} --out table.sqlite`, then "
+        f"`python -m predictors fit --table table.sqlite {where} --out fitted.json`"
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table as RichTable
 
 from emnas_gym.bench_file import is_bench, read_bench, shipped_bench, write_bench
@@ -17,7 +18,7 @@ from emnas_gym.door import print_json
 from emnas_gym.errors import StoreError, UnknownName
 from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
-from emnas_gym.tasks import DIGITS, TASKS
+from emnas_gym.tasks import DIGITS, TASKS, Task
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
 from predictors.bench_card import card
@@ -98,20 +99,25 @@ def fit(
     csv: Annotated[
         Path | None, typer.Option(help="Your own measurements; then --what does not matter.")
     ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="SQLite file of `collect`; then --what does not matter.")
+    ] = None,
     space: Annotated[
-        str, typer.Option(help="Of --csv: a name or a .toml file.")
+        str, typer.Option(help="Of --csv or --table: a name or a .toml file.")
     ] = fit_digits.SPACE,
-    task: Annotated[str, typer.Option(help="Of --csv: a name, or your images.")] = DIGITS.name,
+    task: Annotated[
+        str, typer.Option(help="Of --csv or --table: a name, or your images.")
+    ] = DIGITS.name,
     device: Annotated[
-        str | None, typer.Option(help="Of --csv: where latencies were taken.")
+        str | None, typer.Option(help="Of --csv or --table: where latencies were taken.")
     ] = None,
     value: Annotated[str | None, typer.Option(help="Of --csv: its column of values.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder, that of the package if none; with --csv a .json file."),
+        typer.Option(help="Folder, that of the package if none; of your own a .json file."),
     ] = None,
 ) -> None:
-    """Fits what is shipped, or with --csv a predictor of your own measurements.
+    """Fits what is shipped, or with --csv or --table a predictor of your own measurements.
 
     `digits` rests on the committed table. The others rest on data of others, in the folder that
     the variable EMNAS_DATA names; the figures are ours, no row is in the project. The device lines
@@ -121,10 +127,16 @@ def fit(
     latency_ms, latency_us, latency_s, accuracy, accuracy_percent. `python -m hardware measure
     --samples` writes one. Impossible values and repeated networks are refused by their lines. Of
     several estimators the best by cross-validation is kept, and gym.make(..., evaluator=FILE)
-    takes it.
+    takes it. With --table it is the accuracy of the networks that `collect` trained, or with
+    --device their latency there, that is fitted so.
     """
+    if csv is not None and table is not None:
+        raise typer.BadParameter("give --csv or --table, not both")
     if csv is not None:
         _fit_user(csv, space, task, device, value, out)
+        return
+    if table is not None:
+        _fit_collected(table, space, task, device, out)
         return
     if what == "mcu":
         _fit_lines()
@@ -144,18 +156,56 @@ def fit(
 def _fit_user(
     csv: Path, space: str, task: str, device: str | None, value: str | None, out: Path | None
 ) -> None:
-    chosen = load_space(space)
-    the_task = TASKS[task] if task in TASKS else load(task).task
+    chosen, the_task = load_space(space), _task(task)
     table = read_user_table(csv, chosen, the_task, value)
     if table.left_out:
         console.print(f"{table.left_out} rows say that they were not measured; they are left out")
-    with console.status(f"{len(table.values)} networks: cross-validating several estimators"):
+    with _fitting(len(table.values)):
         fitted = fit_predictor(
             chosen, the_task, device, table.field, table.networks, table.values, source=csv.name
         )
+    _write_user(fitted, space, task, device, out)
+
+
+def _fit_collected(path: Path, space: str, task: str, device: str | None, out: Path | None) -> None:
+    chosen, the_task = load_space(space), _task(task)
+    collected = read_store(path)
+    found = tuple(collected.about.get(key) for key in ("space", "task"))
+    if found != (chosen.fingerprint, the_task.name):
+        raise StoreError(
+            f"{path}: is not a table of {chosen.name} on {the_task.name}, but on {found[1]}; name "
+            "its space and task with --space and --task"
+        )
+    values = collected.values(device)
+    with _fitting(len(values)):
+        fitted = fit_predictor(
+            chosen,
+            the_task,
+            device,
+            "accuracy" if device is None else "latency_ms",
+            list(values),
+            list(values.values()),
+            source=path.name,
+            command="python -m predictors fit --table",
+        )
+    _write_user(fitted, space, task, device, out)
+
+
+def _task(name: str) -> Task:
+    return TASKS[name] if name in TASKS else load(name).task
+
+
+def _fitting(networks: int) -> Status:
+    return console.status(f"{networks} networks: cross-validating several estimators")
+
+
+def _write_user(
+    fitted: Surrogate, space: str, task: str, device: str | None, out: Path | None
+) -> None:
     path = write_surrogate(fitted, out or Path("runs/predictors") / f"{fitted.name}.json")
     Console().print(_tried(fitted))
-    where = f", device={device!r}" if device else ""
+    where = f", task={task!r}" if task != DIGITS.name else ""
+    where += f", device={device!r}" if device else ""
     Console().print(
         f"gym.make(..., space={space!r}{where}, evaluator={str(path)!r})", soft_wrap=True
     )

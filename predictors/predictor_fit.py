@@ -84,6 +84,7 @@ def fit_predictor(
     y: Sequence[float] | Array,
     *,
     source: str = "measured by the user",
+    command: str = COMMAND,
     tried: Mapping[str, Candidate] | None = None,
 ) -> Surrogate:
     """Cross-validates a table of estimators and fits the best on all rows.
@@ -96,6 +97,7 @@ def fit_predictor(
         tokens: Measured networks, at least 20 of different behaviour.
         y: Their values, in the unit of the field.
         source: Where the values come from, for readers of the file.
+        command: What fits it, likewise.
         tried: Candidates by name; those of `candidates` if None.
 
     Returns:
@@ -135,7 +137,7 @@ def fit_predictor(
         note=f"Cross-validated in {FOLDS} folds; networks of equal behaviour stay together.",
     )
     measured = [len(architecture.tokens) for architecture in batch]
-    lengths, about = (min(measured), max(measured)), {**made.about, "command": COMMAND}
+    lengths, about = (min(measured), max(measured)), {**made.about, "command": command}
     return replace(made, lengths=lengths, reads=encoding, about=about)
 
 

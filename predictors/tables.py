@@ -55,6 +55,26 @@ class Table:
             table.setdefault(row.tokens, []).append(row.curve[-1])
         return table
 
+    def values(self, device: str | None = None) -> dict[Tokens, float]:
+        """What a predictor learns of every network: mean accuracy, or the latency on a device.
+
+        Args:
+            device: Of the latency in ms; None for validation accuracies, the mean over seeds.
+
+        Raises:
+            StoreError: If no latency was measured on the device.
+        """
+        if device is None:
+            return {tokens: float(np.mean(row)) for tokens, row in self.accuracies().items()}
+        rows = self.costs.get(device, {})
+        found = {t: row["latency_ms"] for t, row in rows.items() if "latency_ms" in row}
+        if not found:
+            raise StoreError(
+                f"the table has no latencies on {device}, but on {', '.join(self.costs) or 'none'}"
+                f"; `collect --costs {device}` measures them"
+            )
+        return found
+
 
 def packed_path(space: str, task: str) -> Path:
     """Where the committed table of a space and task lies."""

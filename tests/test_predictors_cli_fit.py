@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,17 @@ from typer.testing import CliRunner
 
 from emnas_gym.devices import devices
 from emnas_gym.errors import StoreError, UnknownName
+from emnas_gym.fitted import what_to_do
+from emnas_gym.measurement import Measurement
 from emnas_gym.problem import Problem
+from emnas_gym.registry import make_evaluator
 from emnas_gym.surrogate import SurrogateEvaluator
 from emnas_gym.surrogate_file import read_surrogate, shipped_folder
-from predictors import accuracy_fit, fit_digits, latency_fit
+from predictors import accuracy_fit, fit_digits, latency_fit, predictor_fit
 from predictors.cli import app
 from predictors.distill import Lessons
+from predictors.estimators.count import CountRegressor
+from predictors.estimators.median import MedianRegressor
 from predictors.estimators.pooled import PooledRegressor
 from predictors.scales import OF_THE_ORIGINAL, digits_scales, write_scales
 from predictors.store import TableStore
@@ -120,6 +126,43 @@ def test_fit_writes_surrogates_that_the_environment_uses(
     assert fitted.about["held_out"]["teacher"]["kind"] in ("recurrent", "ensemble")
     assert fitted.about["held_out"]["student_and_teacher"]["drawn"]["n"] == 20
     assert (shipped_folder().parent / "scales.toml").read_bytes() == before
+
+
+def test_a_collected_table_makes_a_predictor_as_the_advice_says(
+    small: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # D15
+    """The very command that an error names, then the environment; accuracy and latency."""
+    monkeypatch.chdir(tmp_path)
+    quick = {"median": ("counts", MedianRegressor()), "macs": ("counts", CountRegressor("macs"))}
+    monkeypatch.setattr(predictor_fit, "candidates", lambda *_: quick)
+    about = {key: small.about[key] for key in ("space", "task", "recipe")}
+    with TableStore(tmp_path / "table.sqlite", about) as store:
+        store.add_trainings(small.trainings)
+        store.add_costs("host", list(small.costs["host"].items()))
+    advised = re.findall(r"`python -m predictors ([^`]*)`", what_to_do("emnas-382", "digits"))
+    fit = advised[1].split()
+    assert [command.split()[0] for command in advised] == ["collect", "fit"]
+    assert runner.invoke(app, ["collect", *advised[0].split()[1:], "--help"]).exit_code == 0
+    result = runner.invoke(app, fit)
+    assert result.exit_code == 0, result.output
+    fitted = read_surrogate(tmp_path / "fitted.json", any_name=True)
+    assert (fitted.field, fitted.about["held_out"]["rows"]) == ("accuracy", 260)
+    problem = Problem.make("emnas-382", "digits")
+    networks = [problem.space.architecture(tokens) for tokens in small.networks[:5]]
+    found = make_evaluator("fitted.json", problem).evaluate(networks)
+    measured = [m for m in found if isinstance(m, Measurement)]
+    assert [m.provenance["accuracy"] for m in measured] == ["predicted"] * 5
+    result = runner.invoke(app, [*fit, "--device", "host"])
+    assert result.exit_code == 0, result.output
+    assert read_surrogate(tmp_path / "fitted.json", any_name=True).field == "latency_ms"
+    for options, words in (
+        (["--device", "cortex-m4"], "has no latencies on cortex-m4, but on host"),
+        (["--space", "emnas-bench-8"], "is not a table of emnas-bench-8"),
+        (["--csv", "rows.csv"], "not both"),
+    ):
+        result = runner.invoke(app, [*fit, *options])
+        assert result.exit_code != 0
+        assert words in str(result.exception) + result.output
 
 
 def test_an_unknown_fit_names_the_known_ones() -> None:
