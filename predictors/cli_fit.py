@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table as RichTable
 
 from emnas_gym.bench_file import is_bench, read_bench, shipped_bench, write_bench
@@ -18,13 +17,13 @@ from emnas_gym.door import print_json
 from emnas_gym.errors import StoreError, UnknownName
 from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
-from emnas_gym.tasks import DIGITS, TASKS, Task
+from emnas_gym.tasks import DIGITS
 from predictors import evaluate as evaluation
 from predictors import fit_digits, fit_grasp, fit_mobile
 from predictors.bench_card import card
 from predictors.bench_table import bench_table, describe_bench
-from predictors.datasets import digits, load
-from predictors.predictor_fit import fit_predictor
+from predictors.datasets import digits
+from predictors.own_fit import fit_collected, fit_rows
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
 from predictors.report_page import write_page
@@ -33,7 +32,6 @@ from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
 from predictors.tinyml import fit_lines
 from predictors.toml_values import replace_values
-from predictors.user_table import read_user_table
 
 LINE_KEYS = (
     "latency_a_ms",
@@ -133,10 +131,10 @@ def fit(
     if csv is not None and table is not None:
         raise typer.BadParameter("give --csv or --table, not both")
     if csv is not None:
-        _fit_user(csv, space, task, device, value, out)
+        fit_rows(csv, space, task, device, value, out)
         return
     if table is not None:
-        _fit_collected(table, space, task, device, out)
+        fit_collected(table, space, task, device, out)
         return
     if what == "mcu":
         _fit_lines()
@@ -151,79 +149,6 @@ def fit(
     if what == "digits" and out is None:
         scales = digits_scales(fit_digits.committed(), fit_digits.SPACE)
         write_scales(shipped_folder().parent / "scales.toml", scales)
-
-
-def _fit_user(
-    csv: Path, space: str, task: str, device: str | None, value: str | None, out: Path | None
-) -> None:
-    chosen, the_task = load_space(space), _task(task)
-    table = read_user_table(csv, chosen, the_task, value)
-    if table.left_out:
-        console.print(f"{table.left_out} rows say that they were not measured; they are left out")
-    with _fitting(len(table.values)):
-        fitted = fit_predictor(
-            chosen, the_task, device, table.field, table.networks, table.values, source=csv.name
-        )
-    _write_user(fitted, space, task, device, out)
-
-
-def _fit_collected(path: Path, space: str, task: str, device: str | None, out: Path | None) -> None:
-    chosen, the_task = load_space(space), _task(task)
-    collected = read_store(path)
-    found = tuple(collected.about.get(key) for key in ("space", "task"))
-    if found != (chosen.fingerprint, the_task.name):
-        raise StoreError(
-            f"{path}: is not a table of {chosen.name} on {the_task.name}, but on {found[1]}; name "
-            "its space and task with --space and --task"
-        )
-    values = collected.values(device)
-    with _fitting(len(values)):
-        fitted = fit_predictor(
-            chosen,
-            the_task,
-            device,
-            "accuracy" if device is None else "latency_ms",
-            list(values),
-            list(values.values()),
-            source=path.name,
-            command="python -m predictors fit --table",
-        )
-    _write_user(fitted, space, task, device, out)
-
-
-def _task(name: str) -> Task:
-    return TASKS[name] if name in TASKS else load(name).task
-
-
-def _fitting(networks: int) -> Status:
-    return console.status(f"{networks} networks: cross-validating several estimators")
-
-
-def _write_user(
-    fitted: Surrogate, space: str, task: str, device: str | None, out: Path | None
-) -> None:
-    path = write_surrogate(fitted, out or Path("runs/predictors") / f"{fitted.name}.json")
-    Console().print(_tried(fitted))
-    where = f", task={task!r}" if task != DIGITS.name else ""
-    where += f", device={device!r}" if device else ""
-    Console().print(
-        f"gym.make(..., space={space!r}{where}, evaluator={str(path)!r})", soft_wrap=True
-    )
-
-
-def _tried(fitted: Surrogate) -> RichTable:
-    """Cross-validated errors of all candidates, the best first."""
-    kind = "absolute" if fitted.field == "accuracy" else "relative"
-    figures = fitted.about["held_out"]
-    title = f"{figures['model']}: τ {figures['tau']:.3f}, MAE {figures['mae']:.4g}"
-    table = RichTable("estimator", f"mean {kind} error, cross-validated", title=title)
-    for name, score in sorted(fitted.about["chosen_by_cross_validation"].items(), key=_score):
-        table.add_row(name, f"{score:.4f}")
-    return table
-
-
-def _score(item: tuple[str, float]) -> float:
-    return item[1]
 
 
 def _fit_lines() -> None:
