@@ -52,6 +52,12 @@ def collect_command(
         int, typer.Option(help="Parallel processes, one thread each; 0 is one a core.", min=0)
     ] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = Recipe.epochs,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Epochs after which an attempt that learned nothing ends; 0: none.", min=0
+        ),
+    ] = Recipe.patience,
     seed: Annotated[int, typer.Option(help="Decides which networks are drawn.")] = 0,
     costs: Annotated[
         list[str] | None,
@@ -76,7 +82,8 @@ def collect_command(
     trained with five seeds, so that the noise is known, unless --seeds says how many. Latency on
     this machine wants the machine for itself: measure it last, with nothing else running.
     """
-    chosen, data, recipe = load_space(space), load(task), Recipe(epochs=epochs)
+    chosen, data = load_space(space), load(task)
+    recipe = Recipe(epochs=epochs, patience=patience)
     about = {
         "space": chosen.fingerprint,
         "task": data.task.name,

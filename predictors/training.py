@@ -41,6 +41,8 @@ class Recipe:
         weight_decay: Decoupled weight decay (AdamW).
         init_images: Images by which the weights are initialised.
         attempts: How often a training is begun at most, as long as it learns next to nothing.
+        patience: Epochs after which an attempt that has learned next to nothing ends, unless it is
+            the last; 0 lets every attempt go on.
     """
 
     epochs: int = 15
@@ -49,14 +51,15 @@ class Recipe:
     weight_decay: float = 1e-4
     init_images: int = 256
     attempts: int = len(RATES)
+    patience: int = 0
 
     def rate(self, attempt: int) -> float:
         """Peak of the schedule of an attempt, counted from 0."""
         return self.learning_rate * RATES[min(attempt, len(RATES) - 1)]
 
     def to_json(self) -> dict[str, float]:
-        """The fields as plain data."""
-        return asdict(self)
+        """The fields as plain data; without a patience where there is none."""
+        return {name: value for name, value in asdict(self).items() if name != "patience" or value}
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,16 @@ def train(
         torch.manual_seed(seed)
         x, y = _tensor(data.train_x), torch.from_numpy(data.train_y)
         attempts: list[_Attempt] = []
-        while len(attempts) < recipe.attempts and not (attempts and _learned(attempts[-1], y)):
-            now = replace(recipe, learning_rate=recipe.rate(len(attempts)))
+        stuck = STUCK * _entropy(y)
+        while len(attempts) < recipe.attempts and not (attempts and attempts[-1].loss < stuck):
+            number = len(attempts)
+            patience = recipe.patience if number + 1 < recipe.attempts else 0
+            now = replace(recipe, learning_rate=recipe.rate(number), patience=patience)
             network = _begun(graph, x[: recipe.init_images], {} if attempts else weights or {})
-            attempts.append(_Attempt(network, *_fit(network, x, y, data, now, watch)))
-        best = min(attempts, key=lambda attempt: attempt.losses[-1])
+            curve, losses = _fit(network, x, y, data, now, watch, stuck)
+            given_up = len(losses) == patience < recipe.epochs and losses[-1] >= stuck
+            attempts.append(_Attempt(network, curve, losses, given_up))
+        best = min((a for a in attempts if not a.given_up), key=lambda attempt: attempt.loss)
         test = accuracy(best.network, data.test_x, data.test_y)
     return TrainingResult(
         valid_accuracy=best.curve[-1],
@@ -142,6 +150,12 @@ class _Attempt:
     network: GraphNetwork
     curve: list[float]
     losses: list[float]
+    given_up: bool
+
+    @property
+    def loss(self) -> float:
+        """That of the last epoch."""
+        return self.losses[-1]
 
 
 def _begun(graph: LayerGraph, images: Tensor, given: Mapping[str, np.ndarray]) -> GraphNetwork:
@@ -153,10 +167,10 @@ def _begun(graph: LayerGraph, images: Tensor, given: Mapping[str, np.ndarray]) -
     return network
 
 
-def _learned(attempt: _Attempt, y: Tensor) -> bool:
-    """Whether the loss fell below what the frequencies of the classes alone achieve."""
+def _entropy(y: Tensor) -> float:
+    """The least loss that the frequencies of the classes alone achieve."""
     shares = torch.bincount(y).double() / len(y)
-    return attempt.losses[-1] < STUCK * float(torch.special.entr(shares).sum())
+    return float(torch.special.entr(shares).sum())
 
 
 @contextmanager
@@ -214,6 +228,7 @@ def _fit(
     data: Dataset,
     recipe: Recipe,
     watch: Watch | None,
+    stuck: float,
 ) -> tuple[list[float], list[float]]:
     optimiser = torch.optim.AdamW(  # fused: a third less time on networks as small as these
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -242,6 +257,8 @@ def _fit(
             raise EvaluationError("the training loss is not finite")
         losses.append(total / len(x))
         curve.append(accuracy(network, data.valid_x, data.valid_y))
+        if len(losses) == recipe.patience and losses[-1] >= stuck:
+            break
         if watch is not None and watch(list(curve)):
             break
     return curve, losses

@@ -236,6 +236,18 @@ def test_the_last_attempts_have_other_rates() -> None:
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.003, 0.0009, 0.03])
 
 
+def test_patience_ends_hopeless_attempts_but_the_last() -> None:
+    """Of six attempts of four epochs five end after the first one; what learns is not changed."""
+    patient, hasty = Recipe(epochs=4), Recipe(epochs=4, patience=1)
+    found = train(_graph(UNLUCKY), _few(), 0, hasty)
+    assert found.images == (5 * 1 + 4) * len(_few().train_x)
+    assert len(found.curve) == len(found.train_loss) == 4
+    learns = [train(_graph(), digits(), 0, recipe) for recipe in (patient, hasty)]
+    assert _digest(learns[0]) == _digest(learns[1])
+    assert "patience" not in patient.to_json(), "tables made before have no such field"
+    assert hasty.to_json()["patience"] == 1
+
+
 # ------------------------------------------------------------------------------------------ slow
 
 CHANCE = 0.1
