@@ -147,7 +147,11 @@ def adapt(
     device: Annotated[str, typer.Option(help="Where it was measured: a name of a device.")],
     value: Annotated[str | None, typer.Option(help="Column of values, if there are two.")] = None,
     method: Annotated[
-        str, typer.Option(help=f"One of {', '.join(METHODS)}; docs/transfer.md compares them.")
+        str,
+        typer.Option(
+            help=f"One of {', '.join(METHODS)}, which docs/transfer.md compares; {DEFAULT}: by the "
+            "samples, each left out in turn."
+        ),
     ] = DEFAULT,
     out: Annotated[Path | None, typer.Option(help="A .json file.")] = None,
 ) -> None:
@@ -168,7 +172,8 @@ def adapt(
     path = write_surrogate(made, out or Path("runs/predictors") / f"{made.name}.json")
     errors = RichTable("method", "mean relative error, each sample left out")
     for name, error in made.about["chosen_by_cross_validation"].items():
-        errors.add_row(f"{name} (kept)" if name == method else name, f"{error:.3f}")
+        kept = name == made.about["held_out"]["model"]
+        errors.add_row(f"{name} (kept)" if kept else name, f"{error:.3f}")
     Console().print(errors)
     Console().print(
         f"gym.make('EmNAS-v0', device={device!r}, evaluator={str(path)!r})", soft_wrap=True

@@ -22,7 +22,7 @@ from emnas_gym.tasks import DIGITS, GRASP
 from predictors.cli import app
 from predictors.store import Tokens
 from predictors.transfer.measured import EMULATED, read_measured
-from predictors.transfer.new_device import LEAST_SAMPLES, adapt_predictor
+from predictors.transfer.new_device import CHOSEN_AMONG, LEAST_SAMPLES, adapt_predictor
 
 FACTOR, SAMPLES = 1.7, 10  # a board that is slower than the emulated one, all else alike
 
@@ -54,6 +54,9 @@ def test_ten_samples_make_an_evaluator(tmp_path: Path, measured: dict[Tokens, fl
     assert board not in stored.model.known.names
     errors = stored.about["chosen_by_cross_validation"]
     assert errors["weighted"] < errors["median"]
+    kept = stored.about["held_out"]["model"]
+    assert kept in CHOSEN_AMONG
+    assert f"{kept} (kept)" in result.output
 
     space = load_space("emnas-382")
     rest = list(measured.items())[SAMPLES : SAMPLES + 300]
