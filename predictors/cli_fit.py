@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from predictors.own_fit import fit_collected, fit_rows
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
 from predictors.report_page import write_page
-from predictors.scales import digits_scales, write_scales
+from predictors.scales import digits_scales, steady, write_scales
 from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
 from predictors.tinyml import fit_lines
@@ -147,8 +148,9 @@ def fit(
         path = write_surrogate(surrogate, out or shipped_folder())
         console.print(f"{path.name}: {json.dumps(surrogate.about['held_out'])}")
     if what == "digits" and out is None:
-        scales = digits_scales(fit_digits.committed(), fit_digits.SPACE)
-        write_scales(shipped_folder().parent / "scales.toml", scales)
+        path = shipped_folder().parent / "scales.toml"
+        known = tomllib.loads(path.read_text(encoding="utf-8"))[DIGITS.name]
+        write_scales(path, steady(digits_scales(fit_digits.committed(), fit_digits.SPACE), known))
 
 
 def _fit_lines() -> None:

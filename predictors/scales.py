@@ -23,7 +23,9 @@ HEAD = """\
 # target is the median and cap the 99 % quantile over the networks of our table, floor what no
 # network undercuts: the constant of the device's line, or half of the least that was measured.
 # Task grasp has the original's own threshold and caps; on the JeVois, the median of its table.
+# A device whose scales a larger table changes by less than 5 % keeps them: rewards stay comparable.
 """
+STEADY = 0.05
 OF_THE_ORIGINAL = {
     "grasp.sipeed-maix-bit": {"target_ms": 70.0, "cap_ms": 1000.0, "floor_ms": 1.0},
     "grasp.jevois": {"target_ms": 7.0, "cap_ms": 100.0, "floor_ms": 0.5},
@@ -61,6 +63,23 @@ def _scale(latency: Array, floor: float) -> dict[str, float]:
         "floor_ms": floor,
     }
     return {name: float(f"{value:.4g}") for name, value in values.items()}
+
+
+def steady(scales: Scales, known: Mapping[str, Mapping[str, float]]) -> Scales:
+    """Scales of which every device keeps those that it had, unless one of them is 5 % off.
+
+    Args:
+        scales: Of a table, as `digits_scales` makes them.
+        known: Device → its scales so far.
+    """
+    kept = {}
+    for name, new in scales.items():
+        old = known.get(name.partition(".")[2], {})
+        close = old.keys() == new.keys() and all(
+            abs(old[key] - value) <= STEADY * abs(value) for key, value in new.items()
+        )
+        kept[name] = dict(old) if close else new
+    return kept
 
 
 def write_scales(path: Path, scales: Mapping[str, Mapping[str, float]]) -> None:

@@ -26,7 +26,7 @@ from predictors.distill import Lessons
 from predictors.estimators.count import CountRegressor
 from predictors.estimators.median import MedianRegressor
 from predictors.estimators.pooled import PooledRegressor
-from predictors.scales import OF_THE_ORIGINAL, digits_scales, write_scales
+from predictors.scales import OF_THE_ORIGINAL, digits_scales, steady, write_scales
 from predictors.store import TableStore
 from predictors.tables import Table, packed_path, unpack
 
@@ -181,6 +181,13 @@ def test_scales_follow_from_the_table(small: Table, tmp_path: Path) -> None:
     assert "host" in data["digits"]
     for row in data["digits"].values():
         assert 0 < row["floor_ms"] < row["target_ms"] < row["cap_ms"]
+
+
+def test_a_device_keeps_its_scales_unless_one_is_far_off() -> None:
+    new = {"digits.a": {"target_ms": 1.0, "cap_ms": 9.0}, "digits.b": {"target_ms": 1.0}}
+    near, far = {"target_ms": 1.04, "cap_ms": 9.1}, {"target_ms": 1.04, "cap_ms": 12.0}
+    assert steady(new, {"a": near, "b": {"target_ms": 0.9}}) == new | {"digits.a": near}
+    assert steady(new, {"a": far}) == new
 
 
 def test_the_scales_that_are_shipped_are_those_of_the_committed_table() -> None:

@@ -164,6 +164,10 @@ def test_a_certain_network_has_its_own_sums(name: str) -> None:  # G14
 
 
 def test_sums_are_read_with_their_space() -> None:
+    table = table_with_sums("nb201-cell")
+    uneven = replace(table, sums={"normal": np.arange(6.0)})
+    with pytest.raises(DomainError, match="not on the node"):
+        TableLatency(uneven, space_of("nb201-cell"), DIGITS)
     with pytest.raises(DomainError, match="with its space"):
         TableLatency(table_with_sums("nb201-cell"))
 

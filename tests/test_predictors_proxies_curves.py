@@ -20,6 +20,7 @@ from predictors.proxies.curve_features import (
     graph_features,
 )
 from predictors.proxies.curves import CurveExtrapolator, r_squared
+from predictors.proxies.early_stopped import LEARNED_FROM, learned_from
 from predictors.proxies.known_curves import KnownCurves, has_curves, known_curves
 from predictors.proxies.power_laws import LAWS, continued
 from predictors.splits import is_test
@@ -118,6 +119,11 @@ def known() -> KnownCurves:
 @pytest.fixture(scope="module")
 def held() -> KnownCurves:
     return known_curves(SPACE, DIGITS, test=True)
+
+
+def test_the_shipped_extrapolator_learns_from_the_first_curves(known: KnownCurves) -> None:
+    assert learned_from(SPACE, DIGITS).networks == known.networks[:LEARNED_FROM]
+    assert len(known.networks) > LEARNED_FROM
 
 
 def test_networks_are_held_out_by_architecture(known: KnownCurves, held: KnownCurves) -> None:

@@ -39,7 +39,7 @@ class LatencyTable:
             where its cell stands, shape (edges, operations); 0 for no edge (``none``), not a number
             where an edge has no such operation.
         sums: For every group what an edge costs besides where another that runs ends at its node
-            too, shape (edges,): n such edges make n - 1 sums.
+            too, shape (edges,), equal for all edges into a node: n such edges make n - 1 sums.
         about: How it came about, and how well it holds, as plain data.
     """
 
@@ -75,6 +75,9 @@ class LatencyTable:
         }
         if shapes != {group: table.shape for group, table in self.groups.items()}:
             raise DomainError(f"the table has not the groups, edges and operations of {space.name}")
+        for group, cell in space.groups.items():
+            if any(np.ptp(self.sums[group][edges]) for edges in wiring(cell).into):
+                raise DomainError(f"sums of {group} cost what depends on the edge, not on the node")
 
     @property
     def has_sums(self) -> bool:

@@ -51,8 +51,8 @@ def adapt_predictor(
         tokens: Measured networks, at least four.
         latency_ms: What was measured, shape (n,), above 0.
         method: One of `METHODS`, or ``"chosen"``: of the three that learn from known devices the
-            one whose logarithms are least off, each sample left out in turn. Over ten known devices
-            held out, ten samples each, it ranks a little better than any of the three.
+            one whose logarithms are least off, each sample left out in turn; which of them is best
+            depends on how like a known board the new one is.
         source: Where the values come from, for readers of the file.
 
     Returns:
