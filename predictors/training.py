@@ -164,6 +164,11 @@ def _begun(graph: LayerGraph, images: Tensor, given: Mapping[str, np.ndarray]) -
     if given:
         network.load_weights(network.weights() | dict(given))
     initialise(network, images, {name.rpartition("/")[0] for name in given})
+    for node in graph:
+        if node.op in WEIGHTED and node.op != "dense" and node.shape[:2] != (1, 1):
+            # images arrive with their channels last: weights laid out alike are not copied
+            weight = network.layer(node).weight
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return network
 
 
@@ -189,7 +194,8 @@ def initialise(network: GraphNetwork, images: Tensor, kept: Collection[str] = ()
     """Gives every pre-activation zero mean a channel and unit variance (2 before a sigmoid).
 
     Args:
-        network: Changed in place; layers with batch norm keep their random weights.
+        network: Changed in place; layers with batch norm keep their random weights, and the norm
+            begins with the statistics of the images, as it normalises them in the first step.
         images: (N, C, H, W) training images.
         kept: Names of nodes that keep their weights.
     """
@@ -203,7 +209,18 @@ def initialise(network: GraphNetwork, images: Tensor, kept: Collection[str] = ()
         read = [outputs[i] for i in node.inputs]
         if node.op in WEIGHTED and not node.batch_norm and node.name not in kept:
             _standardise(network, index, read, 2.0 if index in sigmoid_after else 1.0)
+        if node.op in WEIGHTED and node.batch_norm and node.name not in kept:
+            _begin_statistics(network.norm(node), network.without_norm(node, read))
         outputs.append(network.activate(node, network.linear(node, read)))
+
+
+def _begin_statistics(norm: torch.nn.BatchNorm2d, x: Tensor) -> None:
+    """Otherwise what comes after 20 norms is next to nothing here, and is scaled up for ever."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
 
 
 def _standardise(network: GraphNetwork, index: int, read: list[Tensor], variance: float) -> None:
