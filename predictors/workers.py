@@ -78,9 +78,10 @@ def _keep_freed_memory() -> None:
     Every array of a training step of a wide network was otherwise taken from the system and
     given back: half of the time of a step with 33 MB a map was spent on that.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in _GLIBC.items() if set_option else ():
-        set_option(option, value)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for option, value in _GLIBC.items():
+            library.mallopt(option, value)
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from test_hardware_graphs import (
     branching_graphs,
     forward,
@@ -21,7 +23,7 @@ from emnas_gym.errors import InvalidArchitecture
 from emnas_gym.graph import GraphBuilder, LayerGraph, Node
 from emnas_gym.space import load_space
 from emnas_gym.tasks import GRASP, Task
-from predictors.network import GraphNetwork, _padded
+from predictors.network import GraphNetwork, _padded, _seen
 
 COLOUR = Task("colour", (20, 20, 3), 4)
 MOBILENET = [4, 26, 5, 43, 31, 9, 26, 9, 43, 31, 13, 26, 13, 43, 31, *[17, 26] * 5,
@@ -157,6 +159,19 @@ def test_one_pixel_is_what_torch_convolves(
         answers.append((value, *gradients))
     for one, other in zip(*answers, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@given(
+    size=st.integers(1, 8), taps=st.integers(1, 6), dilation=st.integers(1, 3),
+    before=st.integers(0, 8),
+)  # fmt: skip
+def test_a_kernel_sees_the_pixels_that_exist(
+    size: int, taps: int, dilation: int, before: int
+) -> None:
+    pixels, seeing = _seen(size, taps, dilation, before)
+    pairs = list(zip(range(size)[pixels], range(taps)[seeing], strict=True))
+    places = [(tap * dilation - before, tap) for tap in range(taps)]
+    assert pairs == [(pixel, tap) for pixel, tap in places if 0 <= pixel < size]
 
 
 def test_macs_are_those_of_the_flop_counter(monkeypatch: pytest.MonkeyPatch) -> None:  # E13, E12

@@ -133,6 +133,40 @@ def test_batch_norm_keeps_its_own_start() -> None:
             assert same == node.batch_norm
 
 
+def test_a_deep_network_with_norms_begins_in_range() -> None:
+    """Its head is scaled for what the norms let through, not for what is left of it without."""
+    networks = space_graphs("emnas-mobile-49", 12, seed=3)
+    assert max(sum(node.batch_norm for node in graph) for graph in networks) > 15
+    images = torch.from_numpy(digits().train_x[:256].transpose(0, 3, 1, 2).copy())
+    spreads: dict[bool, list[float]] = {False: [], True: []}
+    for graph in networks:
+        torch.manual_seed(0)
+        network = GraphNetwork(graph)
+        initialise(network, images)
+        for norms_measure in (False, True):
+            network.eval()
+            for norm in network.norms.values():
+                norm.train(norms_measure)
+            with torch.no_grad():
+                spreads[norms_measure].append(float(network(images).std()))
+    for spread in spreads.values():
+        alive = [s for s in spread if s > 1e-3]  # of some nothing comes out at all
+        assert alive == pytest.approx([1.0] * len(alive), rel=0.05)
+        assert len(alive) > 8
+
+
+def test_given_statistics_of_a_norm_stay() -> None:
+    graph = _graph((3, 26, 10, 48, 14, 27, 21, 49), "emnas-mobile-49")
+    network = GraphNetwork(graph)
+    before = network.weights()
+    names = [node.name for node in graph if node.batch_norm]
+    images = torch.from_numpy(digits().train_x[:64].transpose(0, 3, 1, 2).copy())
+    initialise(network, images, names[:1])
+    after = network.weights()
+    same = [np.array_equal(before[f"{n}/mean"], after[f"{n}/mean"]) for n in names]
+    assert same == [True] + [False] * (len(names) - 1)
+
+
 # -------------------------------------------------------------------------------------- learning
 
 
