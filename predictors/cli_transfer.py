@@ -22,7 +22,7 @@ from emnas_gym.tasks import DIGITS
 from predictors.fitted import Figures
 from predictors.metrics import rounded
 from predictors.store import Tokens
-from predictors.transfer.adapted import METHODS
+from predictors.transfer.adapted import CHOSEN, METHODS
 from predictors.transfer.comparison import FIGURES, compare
 from predictors.transfer.measured import (
     DEVICES,
@@ -33,7 +33,7 @@ from predictors.transfer.measured import (
     read_measured,
     write_measured,
 )
-from predictors.transfer.new_device import DEFAULT, LEAST_SAMPLES, adapt_predictor
+from predictors.transfer.new_device import LEAST_SAMPLES, adapt_predictor
 from predictors.transfer.report import TITLES, draw, markdown
 from predictors.transfer.worlds import World, cells, original, ours
 from predictors.unfinished import Unfinished
@@ -149,10 +149,10 @@ def adapt(
     method: Annotated[
         str,
         typer.Option(
-            help=f"One of {', '.join(METHODS)}, which docs/transfer.md compares; {DEFAULT}: by the "
+            help=f"One of {', '.join(METHODS)}, which docs/transfer.md compares; {CHOSEN}: by the "
             "samples, each left out in turn."
         ),
-    ] = DEFAULT,
+    ] = CHOSEN,
     out: Annotated[Path | None, typer.Option(help="A .json file.")] = None,
 ) -> None:
     """Fits the latency of a new device from about ten measurements, and from the known devices.

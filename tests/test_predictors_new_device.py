@@ -21,8 +21,9 @@ from emnas_gym.surrogate_file import read_surrogate
 from emnas_gym.tasks import DIGITS, GRASP
 from predictors.cli import app
 from predictors.store import Tokens
+from predictors.transfer.adapted import CHOSEN_AMONG
 from predictors.transfer.measured import EMULATED, read_measured
-from predictors.transfer.new_device import CHOSEN_AMONG, LEAST_SAMPLES, adapt_predictor
+from predictors.transfer.new_device import LEAST_SAMPLES, adapt_predictor
 
 FACTOR, SAMPLES = 1.7, 10  # a board that is slower than the emulated one, all else alike
 

@@ -19,6 +19,8 @@ from predictors.transfer.kriging import LINEAR, SCALED, SCRATCH, condition, like
 Array = NDArray[np.float64]
 LEAST = 3  # measured networks that an adaptation needs
 METHODS = ("scratch", "scaled", "linear", "weighted")
+CHOSEN = "chosen"  # by the samples themselves, each left out in turn, among these:
+CHOSEN_AMONG = ("scaled", "linear", "weighted")
 SCRATCHES = [  # of which the samples themselves choose
     replace(SCRATCH, residual=r, slope=s, length=ell, noise=e)
     for r, s, ell, e in product((0.1, 0.5), (0.0, 0.3, 1.0), (0.5, 1.5), (0.01, 0.05, 0.2))
@@ -95,6 +97,31 @@ def adapt_process(
         return condition(z, x, log_y, best)
     chosen = {"scaled": SCALED, "linear": LINEAR, "weighted": prior or Prior()}[method]
     return condition(z, x, log_y, chosen)
+
+
+def left_out(method: str, z: Array, x: Array, log_y: Array, prior: Prior | None = None) -> Array:
+    """Log latency of every sample by the process of a method after the others, shape (n,).
+
+    Arguments and errors as those of `adapt_process`.
+    """
+    found = np.empty(len(log_y))
+    for i in range(len(log_y)):
+        others = np.arange(len(log_y)) != i
+        process = adapt_process(method, z[others], x[others], log_y[others], prior)
+        found[i] = process.predict(z[[i]], x[[i]])[0][0]
+    return found
+
+
+def least_off(left_out_logs: Mapping[str, Array], log_y: Array) -> str:
+    """Of the methods that learn from known devices the one least off in logarithms.
+
+    Which is best depends on how like a known device the new one is.
+
+    Args:
+        left_out_logs: Method → what `left_out` answers; `CHOSEN_AMONG` at least.
+        log_y: Log latency of the samples, shape (n,).
+    """
+    return min(CHOSEN_AMONG, key=lambda method: np.abs(left_out_logs[method] - log_y).mean())
 
 
 def adapt(

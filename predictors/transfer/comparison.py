@@ -13,7 +13,14 @@ from emnas_gym.models.adapted import Prior
 from emnas_gym.models.known_devices import KnownDevices
 from predictors.fitted import Figures
 from predictors.intervals import interval
-from predictors.transfer.adapted import adapt_process, learned_prior
+from predictors.transfer.adapted import (
+    CHOSEN,
+    CHOSEN_AMONG,
+    adapt_process,
+    learned_prior,
+    least_off,
+    left_out,
+)
 from predictors.transfer.conditioned import ConditionedLatency, Taught, teach, teach_all
 from predictors.transfer.known import fit_known
 from predictors.transfer.selection import SELECTIONS
@@ -30,6 +37,7 @@ WAYS = {
     "linear": "a line on the nearest known device, both in logarithms",
     "fine-tuned": "a network of all known devices, trained on",
     "weighted": "all known devices weighted, and a residual; the prior learned from them",
+    "chosen": "of scaled, linear and weighted the one that tells the samples best, each left out",
     "help": "a network with a device embedding, trained on (HELP-style)",
 }
 FIGURES = ("spearman", "mape", "median_ape", "within_10pct")
@@ -171,7 +179,10 @@ def _predict(way: str, world: World, setting: Setting, few: Indices, prior: Prio
         return np.full(len(test), np.median(y))
     if way == "macs":
         return _line(np.log(1 + world.macs[few]), np.log(y), np.log(1 + world.macs[test]))
-    process = adapt_process(way, setting.z[few], setting.x[few], np.log(y), prior)
+    z, x, logs = setting.z[few], setting.x[few], np.log(y)
+    if way == CHOSEN:
+        way = least_off({m: left_out(m, z, x, logs, prior) for m in CHOSEN_AMONG}, logs)
+    process = adapt_process(way, z, x, logs, prior)
     return np.exp(process.predict(setting.z[test], setting.x[test])[0])
 
 

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import DatasetError, DomainError, UnknownName
 from emnas_gym.grammar import Grammar
+from emnas_gym.models.adapted import Prior
 from emnas_gym.models.base import Array
 from emnas_gym.models.kind_sums import kind_sums
+from emnas_gym.models.known_devices import KnownDevices
 from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate
 from emnas_gym.tasks import DIGITS, Task
 from predictors.fitted import Figures, surrogate
 from predictors.metrics import agreement
 from predictors.store import Tokens
-from predictors.transfer.adapted import LEAST, METHODS, AdaptedLatency, adapt, learned_prior
+from predictors.transfer.adapted import (
+    CHOSEN,
+    LEAST,
+    METHODS,
+    adapt,
+    learned_prior,
+    least_off,
+    left_out,
+)
 from predictors.transfer.known import fit_known
 from predictors.transfer.measured import SPACE
 from predictors.transfer.worlds import ours
 
 LEAST_SAMPLES = LEAST + 1  # each is left out once
-DEFAULT = "chosen"  # by the samples themselves, each left out in turn, among these:
-CHOSEN_AMONG = ("scaled", "linear", "weighted")
 BASELINE = "median"
 COMMAND = "python -m predictors adapt --csv"
-Way = Callable[[Array, Array], AdaptedLatency]  # features and latencies of the samples → fitted
 
 
 def adapt_predictor(
@@ -39,7 +45,7 @@ def adapt_predictor(
     tokens: Sequence[Tokens],
     latency_ms: Sequence[float] | Array,
     *,
-    method: str = DEFAULT,
+    method: str = CHOSEN,
     source: str = "measured by the user",
 ) -> Surrogate:
     """Adapts what is known of other devices to a few measurements of a new one.
@@ -69,16 +75,18 @@ def adapt_predictor(
     values = np.asarray(latency_ms, dtype=np.float64)
     if len(tokens) < LEAST_SAMPLES:
         raise DatasetError(f"{len(tokens)} samples; {LEAST_SAMPLES} or more are needed")
-    if method not in (*METHODS, DEFAULT):
-        raise UnknownName("method", method, (*METHODS, DEFAULT))
+    if method not in (*METHODS, CHOSEN):
+        raise UnknownName("method", method, (*METHODS, CHOSEN))
     x = kind_sums([Architecture(space, tuple(row)) for row in tokens], task)
-    ways = _ways(device, len(values))
-    held_out = {name: _left_out(way, x, values) for name, way in ways.items()}
+    known, prior = _known(device, len(values))
+    z, standard, logs = known.log_latency(x), known.standardised(x), np.log(values)
+    held_out_logs = {name: left_out(name, z, standard, logs, prior) for name in METHODS}
+    held_out = {name: np.exp(found) for name, found in held_out_logs.items()}
     median = np.array([np.median(np.delete(values, i)) for i in range(len(values))])
     errors = {name: _error(found, values) for name, found in {**held_out, BASELINE: median}.items()}
-    if method == DEFAULT:
-        method = min(CHOSEN_AMONG, key=lambda name: _log_error(held_out[name], values))
-    fitted = ways[method](x, values)
+    if method == CHOSEN:
+        method = least_off(held_out_logs, logs)
+    fitted = adapt(known, x, values, method, prior)
     figures: Figures = {"model": method, "samples": len(values), "devices": fitted.known.names}
     made = surrogate(
         "latency_ms",
@@ -103,26 +111,14 @@ def _check_domain(space: Grammar, task: Task) -> None:
         )
 
 
-def _ways(device: str, samples: int) -> dict[str, Way]:
-    """Every method, ready to be fitted; what the device itself measured is not known to it."""
+def _known(device: str, samples: int) -> tuple[KnownDevices, Prior]:
+    """Models of all devices but this one, and the prior learned from them."""
     world = ours()
     latency = {name: y for name, y in world.latency_ms.items() if name != device}
     known = fit_known(world.x, latency)
-    prior = learned_prior(known, world.x, latency, samples)
-    return {name: partial(adapt, known, method=name, prior=prior) for name in METHODS}
-
-
-def _left_out(way: Way, x: Array, y: Array) -> Array:
-    """Prediction of every sample by a fit on the others, shape (n,)."""
-    rows = [np.arange(len(y)) != i for i in range(len(y))]
-    return np.array([way(x[r], y[r]).predict(x[~r])[0] for r in rows])
+    return known, learned_prior(known, world.x, latency, samples)
 
 
 def _error(predicted: Array, measured: Array) -> float:
     """Mean absolute error relative to what was measured."""
     return float(np.abs(predicted / measured - 1).mean())
-
-
-def _log_error(predicted: Array, measured: Array) -> float:
-    """Mean distance of the logarithms."""
-    return float(np.abs(np.log(predicted / measured)).mean())

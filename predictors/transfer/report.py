@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from predictors.fitted import Figures
 from predictors.picture_file import picture
+from predictors.transfer.adapted import CHOSEN
 from predictors.transfer.comparison import FIGURES, WAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEN = "10"
-SHOWN = ("scratch", "macs", "scaled", "linear", "fine-tuned", "help", "weighted")
+SHOWN = ("scratch", "macs", "scaled", "linear", "fine-tuned", "help", "weighted", "chosen")
 TITLES = {
     "spearman": "Spearman",
     "mape": "mean error",
@@ -24,7 +25,8 @@ TITLES = {
 INTRODUCTION = """# A new device from ten measurements
 
 `python -m predictors transfer --out docs` makes this page, its picture and `transfer.json`.
-`python -m predictors adapt --csv ten.csv --device stm32u575zi` does it for a board of your own.
+`python -m predictors adapt --csv ten.csv --device stm32u575zi` does it for a board of your own,
+in the way called *chosen* unless told otherwise.
 
 Every device is held out in turn. The others were measured on a pool of networks; on the held-out
 one only a few networks of the pool are. All ways of adapting get the same samples and are judged on
@@ -136,7 +138,7 @@ def _curves(axes: Axes, figures: Figures, what: str) -> None:
     counts = [int(count) for count in curves]
     for i, way in enumerate(SHOWN):
         rows = [curves[str(count)][way][what] for count in counts]
-        means, width = [row[1] for row in rows], 2.4 if way == "weighted" else 1.2
+        means, width = [row[1] for row in rows], 2.4 if way == CHOSEN else 1.2
         axes.plot(counts, means, "o-", markersize=3, label=way, linewidth=width, color=f"C{i}")
         low, high = [row[0] for row in rows], [row[2] for row in rows]
         axes.fill_between(counts, low, high, color=f"C{i}", alpha=0.12, linewidth=0)
