@@ -32,7 +32,7 @@ ASKED: tuple[tuple[str, dict[str, Any]], ...] = (  # in this order: the least in
     ("framed", {"seconds": 1.5}),
     ("mlperf_tiny", {"seconds": 1.5}),
     ("jevois", {"answer_seconds": 1.5}),
-    ("maixpy", {}),
+    ("maixpy", {"prompt": 3.0}),
 )
 
 

@@ -54,6 +54,7 @@ class MaixPyDriver(Driver):
         legacy: Whether to time by the helper module ``tools`` of 2021 that lies on the board, one
             mean of 20 runs, instead of by our script.
         loading: Seconds that loading a network may take, beside `Repeats.seconds`.
+        prompt: Seconds until what runs on the board has been interrupted and its prompt is there.
         transcript: Called with ``"<"`` or ``">"`` and the bytes that came or went.
 
     Raises:
@@ -70,6 +71,7 @@ class MaixPyDriver(Driver):
         path: str = "/sd/emnas.kmodel",
         legacy: bool = False,
         loading: float = 10.0,
+        prompt: float = 10.0,
         transcript: Transcript | None = None,
     ) -> None:
         if ".kmodel" not in checked(path):
@@ -77,7 +79,7 @@ class MaixPyDriver(Driver):
         self.path, self.legacy, self._loading, self._baud = path, legacy, loading, baud
         with ExitStack() as opened:
             self._port = opened.enter_context(Port(address, baud=baud, transcript=transcript))
-            self._repl = RawRepl(self._port, baud=baud)
+            self._repl = RawRepl(self._port, prompt, baud=baud)
             opened.callback(self._leave)
             self._files = BoardFiles(self._repl)
             self._firmware = self.describe().get("version", "")
