@@ -6,6 +6,7 @@ from functools import cache
 
 from test_hardware_graphs import (
     SMALL_COLOUR,
+    Drawn,
     branching_graphs,
     images_for,
     space_graphs,
@@ -17,11 +18,14 @@ from hardware.export import int8_program
 from hardware.program import Program
 from hardware.tflite_writer import write_tflite
 
-GRAPHS = [
-    *branching_graphs(60),
-    *space_graphs("emnas-382", 30),
-    *space_graphs("emnas-mobile-49", 10, SMALL_COLOUR),
-]
+GRAPHS = Drawn(
+    100,
+    lambda: [
+        *branching_graphs(60),
+        *space_graphs("emnas-382", 30),
+        *space_graphs("emnas-mobile-49", 10, SMALL_COLOUR),
+    ],
+)
 
 
 @cache

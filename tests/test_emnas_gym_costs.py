@@ -6,19 +6,22 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from test_hardware_graphs import SMALL_COLOUR, branching_graphs, space_graphs
+from test_hardware_graphs import SMALL_COLOUR, Drawn, branching_graphs, space_graphs
 
 from emnas_gym import costs
 from emnas_gym.graph import GraphBuilder, LayerGraph
 from hardware.export import export_int8
 from hardware.random_weights import random_images, random_weights
 
-CHAINS = [
-    *space_graphs("emnas-382", 60, seed=1),
-    *space_graphs("emnas-382", 20, SMALL_COLOUR, seed=2),
-    *space_graphs("emnas-mobile-49", 20, seed=3),
-]
-BRANCHING = branching_graphs(60, seed=900)
+CHAINS = Drawn(
+    100,
+    lambda: [
+        *space_graphs("emnas-382", 60, seed=1),
+        *space_graphs("emnas-382", 20, SMALL_COLOUR, seed=2),
+        *space_graphs("emnas-mobile-49", 20, seed=3),
+    ],
+)
+BRANCHING = Drawn(60, lambda: branching_graphs(60, seed=900))
 
 
 def single(op: str, **options: object) -> LayerGraph:

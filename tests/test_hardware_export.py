@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from test_hardware_graphs import (
     SMALL_COLOUR,
+    Drawn,
     branching_graph,
     branching_graphs,
     forward,
@@ -31,11 +32,14 @@ from hardware.export import c_array, export_float, export_int8, write_export
 from hardware.interpreter import Model
 
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
-GRAPHS = [  # 200 networks: chains, and branches with every operation there is
-    *space_graphs("emnas-382", 40),
-    *space_graphs("emnas-mobile-49", 20, SMALL_COLOUR),
-    *branching_graphs(140),
-]
+GRAPHS = Drawn(
+    200,
+    lambda: [  # 200 networks: chains, and branches with every operation there is
+        *space_graphs("emnas-382", 40),
+        *space_graphs("emnas-mobile-49", 20, SMALL_COLOUR),
+        *branching_graphs(140),
+    ],
+)
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,21 @@ from emnas_gym.tasks import DIGITS, Task
 
 Values = NDArray[np.float64]
 SMALL_COLOUR = Task("small-colour", (20, 20, 3), 4)
+
+
+class Drawn(Sequence[LayerGraph]):
+    """Networks that are drawn when one of them is asked for: tests are collected without them."""
+
+    def __init__(self, count: int, draw: Callable[[], list[LayerGraph]]) -> None:
+        self.count, self.draw = count, lru_cache(draw)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Any) -> Any:
+        graphs = self.draw()
+        assert len(graphs) == self.count
+        return graphs[index]
 
 
 @lru_cache

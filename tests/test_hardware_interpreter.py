@@ -7,15 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from test_hardware_graphs import branching_graph, images_for, space_graphs, trained_looking_weights
+from test_hardware_graphs import branching_graph, images_for, trained_looking_weights
 
 from emnas_gym.errors import BackendMissing, DatasetError
+from emnas_gym.space import load_space
+from emnas_gym.tasks import DIGITS
 from hardware.errors import ModelFileError
 from hardware.export import export_float, export_int8
 from hardware.interpreter import Model, backend
 
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
-GRAPH = space_graphs("emnas-382", 1)[0]
+GRAPH = load_space("emnas-382").build((68, 140, 380, 382), DIGITS)
 WEIGHTS, IMAGES = trained_looking_weights(GRAPH), images_for(GRAPH, 6)
 
 

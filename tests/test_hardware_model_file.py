@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_hardware_graphs import images_for, space_graphs, trained_looking_weights
+from test_hardware_graphs import images_for, trained_looking_weights
 
+from emnas_gym.space import load_space
+from emnas_gym.tasks import DIGITS
 from hardware import model_file
 from hardware.errors import ModelFileError
 from hardware.export import export_int8
 from hardware.model_file import check_content, read_model_file
 
 pytest.importorskip("ai_edge_litert", reason="needs the package ai-edge-litert")
-GRAPH = space_graphs("emnas-382", 1)[0]
+GRAPH = load_space("emnas-382").build((68, 140, 380, 382), DIGITS)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_hardware_graphs import (
     SMALL_COLOUR,
+    Drawn,
     branching_graph,
     branching_graphs,
     forward,
@@ -16,7 +17,6 @@ from test_hardware_graphs import (
     trained_looking_weights,
 )
 
-from emnas_gym.graph import LayerGraph
 from emnas_gym.memory import plan_arena
 from emnas_gym.operator_order import scheduled
 from hardware.calibration import calibrate
@@ -36,13 +36,13 @@ def parsed(content: bytes) -> Any:
 @pytest.mark.parametrize(
     "graphs",
     [
-        space_graphs("emnas-382", 25),
-        space_graphs("emnas-mobile-49", 8, SMALL_COLOUR),
-        branching_graphs(60),
+        Drawn(25, lambda: space_graphs("emnas-382", 25)),
+        Drawn(8, lambda: space_graphs("emnas-mobile-49", 8, SMALL_COLOUR)),
+        Drawn(60, lambda: branching_graphs(60)),
     ],
     ids=["emnas-382", "emnas-mobile-49", "branching"],
 )
-def test_float_files_compute_what_the_graph_says(graphs: list[LayerGraph]) -> None:  # A7, F1
+def test_float_files_compute_what_the_graph_says(graphs: Drawn) -> None:  # A7, F1
     for seed, graph in enumerate(graphs):
         weights, images = trained_looking_weights(graph, seed), images_for(graph, 2, seed)
         expected = np.stack([forward(graph, weights, image) for image in images])

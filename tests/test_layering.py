@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("emnas_gym", "hardware", "predictors", "agents", "benchmarks")  # the one line
 SINKS = {"utils", "util", "common", "helpers", "helper", "misc", "tools"}
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _module(path: Path) -> str:
@@ -22,7 +27,7 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {_module(path): tree for path, tree in TREES.items()}
+MODULES = {_module(path): path for path in FILES}
 
 
 def _imports(tree: ast.AST, typing_too: bool = False) -> Iterator[str]:
@@ -58,9 +63,9 @@ def test_imports_run_one_way(folder: str) -> None:
     later = FOLDERS[FOLDERS.index(folder) + 1 :]
     wrong = [
         f"{name} imports {imported}"
-        for name, tree in MODULES.items()
+        for name, path in MODULES.items()
         if name.partition(".")[0] == folder
-        for imported in _imports(tree, typing_too=True)
+        for imported in _imports(tree_of(path), typing_too=True)
         if imported.partition(".")[0] in (*later, "tests", "conftest")
     ]
     assert wrong == []
@@ -68,8 +73,12 @@ def test_imports_run_one_way(folder: str) -> None:
 
 def test_no_import_cycles() -> None:
     graph = {
-        name: {imported for imported in _imports(tree) if imported in MODULES and imported != name}
-        for name, tree in MODULES.items()
+        name: {
+            imported
+            for imported in _imports(tree_of(path))
+            if imported in MODULES and imported != name
+        }
+        for name, path in MODULES.items()
     }
     order: list[str] = []
     state: dict[str, int] = {}
@@ -91,7 +100,7 @@ def test_no_import_cycles() -> None:
 
 
 def test_no_module_is_named_after_a_library_or_is_a_kitchen_sink() -> None:
-    used = {n.partition(".")[0] for tree in TREES.values() for n in _imports(tree, True)}
+    used = {n.partition(".")[0] for path in FILES for n in _imports(tree_of(path), True)}
     used |= set(registry.EXTRAS)
     for path in FILES:
         assert path.stem not in SINKS, path
@@ -105,7 +114,7 @@ PICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpic
 
 @pytest.mark.parametrize("path", FILES, ids=_module)
 def test_nothing_from_outside_is_ever_executed(path: Path) -> None:
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.module not in PICKLES, f"{path}:{node.lineno}"
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in PICKLES:
@@ -128,15 +137,15 @@ def test_nothing_from_outside_is_ever_executed(path: Path) -> None:
 
 
 def test_yaml_is_never_loaded_unsafely() -> None:
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in ("yaml.load", "os.system"):
                 raise AssertionError(f"{path}:{node.lineno}")
 
 
 @pytest.mark.parametrize("path", FILES, ids=_module)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
-    text = ast.get_docstring(TREES[path])
+    text = ast.get_docstring(tree_of(path))
     assert text, f"{path} has no docstring"
     assert text.partition("\n")[0].rstrip().endswith((".", ":", "``", "?")), path
 
@@ -147,7 +156,7 @@ def test_the_names_of_ours_in_the_registry_exist() -> None:
         for target in table.values():
             module, _, attribute = target.partition(":")
             defined = {
-                node.name for node in MODULES[module].body
+                node.name for node in tree_of(MODULES[module]).body
                 if isinstance(node, (ast.ClassDef, ast.FunctionDef))
             }  # fmt: skip
             assert attribute in defined

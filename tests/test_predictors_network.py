@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_hardware_graphs import (
+    Drawn,
     branching_graphs,
     forward,
     images_for,
@@ -28,12 +29,15 @@ from predictors.network import GraphNetwork, _padded, _seen
 COLOUR = Task("colour", (20, 20, 3), 4)
 MOBILENET = [4, 26, 5, 43, 31, 9, 26, 9, 43, 31, 13, 26, 13, 43, 31, *[17, 26] * 5,
              17, 43, 31, 21, 26, 21, 49]  # fmt: skip
-EVERY = [
-    *space_graphs("emnas-382", 25, seed=1),
-    *space_graphs("emnas-382", 10, COLOUR, seed=2),
-    *space_graphs("emnas-mobile-49", 10, COLOUR, seed=3),
-    *branching_graphs(30, seed=50),
-]
+EVERY = Drawn(
+    75,
+    lambda: [
+        *space_graphs("emnas-382", 25, seed=1),
+        *space_graphs("emnas-382", 10, COLOUR, seed=2),
+        *space_graphs("emnas-mobile-49", 10, COLOUR, seed=3),
+        *branching_graphs(30, seed=50),
+    ],
+)
 
 
 def _network(graph: LayerGraph, seed: int = 0) -> GraphNetwork:

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_hardware_graphs import branching_graphs, images_for, space_graphs, trained_looking_weights
+from test_hardware_graphs import (
+    Drawn,
+    branching_graphs,
+    images_for,
+    space_graphs,
+    trained_looking_weights,
+)
 
 from emnas_gym.errors import EmNASError, InvalidArchitecture
 from emnas_gym.graph import LayerGraph
@@ -18,7 +24,10 @@ from hardware.torch_file import torch_state
 from predictors.network import GraphNetwork
 from predictors.weight_file import load_network, read_weights
 
-GRAPHS = [*space_graphs("emnas-382", 5), *branching_graphs(10)]
+GRAPHS = Drawn(
+    15,
+    lambda: [*space_graphs("emnas-382", 5), *branching_graphs(10)],
+)
 
 
 def written(path: Path, graph: LayerGraph, seed: int = 0) -> Path:
