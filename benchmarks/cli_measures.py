@@ -10,8 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from benchmarks.gradient.command import sweep_command
-from benchmarks.portraits.command import portraits_command
 from benchmarks.studies.agreement import PROXIES, agreement
 from benchmarks.studies.headroom import headroom
 from benchmarks.throughput.cost import chosen_agents, cost, runs_of
@@ -19,16 +17,6 @@ from benchmarks.throughput.parts import PARTS, measure, rounds_of
 from emnas_gym.door import print_json
 
 console = Console(stderr=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the door of the folder."""
-    app.command("throughput")(throughput)
-    app.command("headroom")(headroom_command)
-    app.command("agreement")(agreement_command)
-    app.command("portraits")(portraits_command)
-    app.command("cost")(cost_command)
-    app.command("sweep")(sweep_command)
 
 
 def throughput(

@@ -24,11 +24,6 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command to the door of the folder."""
-    app.command("audit")(audit)
-
-
 def audit(
     seeds: Annotated[int, typer.Option(help="Searches of every arm.", min=2)] = 10,
     train: Annotated[

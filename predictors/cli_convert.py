@@ -24,11 +24,6 @@ converters = typer.Typer(
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the door of the folder."""
-    app.add_typer(converters, name="convert")
-
-
 @converters.command("nb201")
 def nb201(
     out: Annotated[Path, typer.Option(help="Ends in .npz, .csv or .parquet.")],

@@ -51,15 +51,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON obj
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the door of the folder."""
-    app.command("pack")(pack)
-    app.command("fit")(fit)
-    app.command("evaluate")(evaluate)
-    app.command("report")(report)
-    app.command("table")(table)
-
-
 def pack(
     store: Annotated[Path, typer.Argument(help="SQLite file that `collect` wrote.")],
     out: Annotated[

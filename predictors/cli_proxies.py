@@ -22,11 +22,6 @@ NAME = "training_proxies"
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command to the door of the folder."""
-    app.command("proxies")(proxies)
-
-
 def proxies(
     networks: Annotated[int, typer.Option(help="Held-out networks to compare on.", min=10)] = 60,
     out: Annotated[

@@ -26,11 +26,6 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command to the door of the folder."""
-    app.command("shared")(shared)
-
-
 def shared(
     networks: Annotated[int, typer.Option(help="Networks to compare on.", min=2)] = 200,
     space: Annotated[str, typer.Option(help="Space of cells: a name or .toml.")] = "nb201-cell",

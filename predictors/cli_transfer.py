@@ -50,13 +50,6 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 console = Console(stderr=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the door of the folder."""
-    app.command("transfer")(transfer)
-    app.command("transfer-devices")(devices)
-    app.command("adapt")(adapt)
-
-
 def transfer(
     draws: Annotated[int, typer.Option(help="Draws of the samples.", min=2)] = 10,
     world: Annotated[
