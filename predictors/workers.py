@@ -78,8 +78,8 @@ def _keep_freed_memory() -> None:
     Every array of a training step of a wide network was otherwise taken from the system and
     given back: half of the time of a step with 33 MB a map was spent on that.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if library is not None and hasattr(library, "mallopt"):
         for option, value in _GLIBC.items():
             library.mallopt(option, value)
 
