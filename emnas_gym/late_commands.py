@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand
@@ -45,21 +45,18 @@ def add_late(app: typer.Typer, commands: Iterable[LateCommand]) -> None:
         commands: In the order in which its help shows them.
     """
     for late in commands:
-        app.command(late.name, cls=_Unread, help=late.help)(_runner(late))
+        stand_in = type("StandIn", (_StandIn,), {"late": late})
+        app.command(late.name, cls=stand_in, help=late.help)(_nothing)
 
 
-class _Unread(TyperCommand):
-    """Leaves all arguments, ``--help`` included, to the command that is loaded."""
+class _StandIn(TyperCommand):
+    """Is listed; whatever is done with it, completion included, is done with the command itself."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        ctx.args = list(args)
-        return list(args)
+    late: ClassVar[LateCommand]
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        return self.late.load().make_context(*arguments, **options)
 
 
-def _runner(late: LateCommand) -> Any:  # noqa: ANN401
-    def run(ctx: typer.Context) -> None:
-        code = late.load().main(list(ctx.args), ctx.command_path, standalone_mode=False)
-        if isinstance(code, int) and code:
-            raise typer.Exit(code)
-
-    return run
+def _nothing() -> None:
+    """Never runs: the context of a stand-in is that of the command itself."""

@@ -166,7 +166,7 @@ def _begun(graph: LayerGraph, images: Tensor, given: Mapping[str, np.ndarray]) -
     initialise(network, images, {name.rpartition("/")[0] for name in given})
     for node in graph:
         if node.op in WEIGHTED and node.op != "dense" and node.shape[:2] != (1, 1):
-            # images arrive with their channels last: weights laid out alike are not copied
+            # maps then have their channels last, which batch norm and small convolutions want
             weight = network.layer(node).weight
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return network

@@ -76,7 +76,7 @@ def _keep_freed_memory() -> None:
     """Has glibc, where it is the C library, keep what is freed for what is allocated next.
 
     Every array of a training step of a wide network was otherwise taken from the system and
-    given back: half of the time of a step with 33 MB a map was spent on that.
+    given back, page by page.
     """
     library = ctypes.CDLL(None) if os.name == "posix" else None
     if library is not None and hasattr(library, "mallopt"):
