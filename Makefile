@@ -51,7 +51,7 @@ format: $(STAMP)
 # step takes the marks away. Long steps also go on from what they stored in runs/: remove that to
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
-FIGURES := predictors estimators bench-card first headroom agreement agents throughput cost \
+FIGURES := predictors estimators cards first headroom agreement agents throughput cost \
   training-proxies audit lenna lenna-predictors sweep transfer bench-8 ablation seed-task nb201
 
 .NOTPARALLEL: # timings would disturb each other
@@ -72,8 +72,10 @@ figure-predictors:
 	$(BIN)/python -m predictors evaluate --json $(PUT) docs/predictors.json
 figure-estimators:
 	$(BIN)/python -m predictors report --out docs
-figure-bench-card:
+figure-cards:
 	$(BIN)/python -m predictors table emnas_gym/tables/emnas-bench-8_digits.npz --card docs/bench.md
+	$(BIN)/python -m predictors table predictors/tables/emnas-382_digits.npz --card docs/table-emnas-382.md
+	$(BIN)/python -m predictors table predictors/tables/emnas-mobile-49_digits.npz --card docs/table-emnas-mobile-49.md
 figure-first:
 	$(BIN)/python -m benchmarks run first --json $(PUT) docs/first.json
 	$(BIN)/python -m benchmarks report runs/bench/first --markdown docs/first.md

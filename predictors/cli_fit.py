@@ -20,7 +20,7 @@ from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, shipped_folder, write_surrogate
 from emnas_gym.tasks import DIGITS
 from predictors import evaluate as evaluation
-from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors import fit_digits, fit_digits_mobile, fit_grasp, fit_mobile
 from predictors.bench_card import card
 from predictors.bench_table import bench_table, describe_bench
 from predictors.datasets import digits
@@ -28,6 +28,7 @@ from predictors.own_fit import fit_collected, fit_rows
 from predictors.report import ROWS, report_table
 from predictors.report import report as full_report
 from predictors.report_page import write_page
+from predictors.sampled_table import describe_table, write_card
 from predictors.scales import digits_scales, steady, write_scales
 from predictors.tables import pack as pack_table
 from predictors.tables import packed_path, read_store
@@ -43,6 +44,7 @@ LINE_KEYS = (
 )
 FITS: dict[str, Callable[[], list[Surrogate]]] = {
     "digits": fit_digits.fit,
+    fit_digits_mobile.WHAT: fit_digits_mobile.fit,
     "grasp": fit_grasp.fit,
     "mobile": fit_mobile.fit,
 }
@@ -84,7 +86,8 @@ def pack(
 
 def fit(
     what: Annotated[
-        str, typer.Option(help="mcu, digits, grasp or mobile; all but digits need EMNAS_DATA.")
+        str,
+        typer.Option(help="digits, digits-mobile; or, with EMNAS_DATA, mcu, grasp, mobile."),
     ] = "digits",
     csv: Annotated[
         Path | None, typer.Option(help="Your own measurements; then --what does not matter.")
@@ -109,9 +112,9 @@ def fit(
 ) -> None:
     """Fits what is shipped, or with --csv or --table a predictor of your own measurements.
 
-    `digits` rests on the committed table. The others rest on data of others, in the folder that
-    the variable EMNAS_DATA names; the figures are ours, no row is in the project. The device lines
-    of `mcu` come first: the scales that `digits` writes follow from them.
+    `digits` and `digits-mobile` rest on the committed tables. The others rest on data of others, in
+    the folder that the variable EMNAS_DATA names; the figures are ours, no row is in the project.
+    The device lines of `mcu` come first: the scales that `digits` writes follow from them.
 
     A CSV file has a column `tokens` (ids with the end token, separated by spaces) and one of
     latency_ms, latency_us, latency_s, accuracy, accuracy_percent. `python -m hardware measure
@@ -192,10 +195,14 @@ def table(
         Path | None, typer.Argument(help="A packed table; the committed one if none is given.")
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Of a whole table: its space, if that is a file of yours.")
+        str | None, typer.Option(help="The table's space, if that is a file of yours.")
     ] = None,
     card_file: Annotated[
-        Path | None, typer.Option("--card", help="Of a whole table: write its data card here.")
+        Path | None,
+        typer.Option(
+            "--card",
+            help="Write its data card here, a page of Markdown; of a sample with a picture.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -209,7 +216,9 @@ def table(
         if card_file is not None:
             card_file.write_text(card(figures), encoding="utf-8")
     else:
-        figures = evaluation.describe_table(file)
+        figures = describe_table(file)
+        if card_file is not None:
+            write_card(card_file, file, figures, space)
     _show(figures, as_json, ("part", "figure", "value"))
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from emnas_gym.devices import devices
 from emnas_gym.errors import DatasetError, StoreError
 from emnas_gym.surrogate_file import Surrogate, read_surrogate, shipped_folder, surrogate_names
-from emnas_gym.tasks import DIGITS
-from predictors import fit_digits, fit_grasp, fit_mobile
+from predictors import fit_digits, fit_digits_mobile, fit_grasp, fit_mobile
 from predictors.fitted import Figures
-from predictors.metrics import noise_floor, rounded
-from predictors.store import Tokens
-from predictors.tables import Table, packed_path, read_header, unpack
+from predictors.metrics import rounded
 
 LINES = Path(__file__).parent / "tables" / "mcu_lines.json"
 # What rests on a model that is not shipped, or on a table that may have grown since.
 OF_THE_FIT = ("teacher", "student_and_teacher", "n_train")
+MOBILE = fit_digits_mobile.SPACE
 ANEW: dict[str, Callable[[Any], Figures]] = {
     "emnas-382_digits_accuracy": fit_digits.accuracy_figures,
     "emnas-382_digits_host_latency_ms": lambda m: fit_digits.latency_figures(m, "host"),
     "emnas-382_digits_ethos-u55-128_latency_ms": lambda m: fit_digits.latency_figures(
         m, "ethos-u55-128"
+    ),
+    f"{MOBILE}_digits_accuracy": lambda m: fit_digits.accuracy_figures(m, name=MOBILE),
+    f"{MOBILE}_digits_host_latency_ms": lambda m: fit_digits.latency_figures(
+        m, "host", name=MOBILE
+    ),
+    f"{MOBILE}_digits_ethos-u55-128_latency_ms": lambda m: fit_digits.latency_figures(
+        m, "ethos-u55-128", name=MOBILE
     ),
     "emnas-382_grasp_sipeed-maix-bit_latency_ms": lambda m: fit_grasp.latency_figures(
         m, "sipeed-maix-bit"
@@ -56,7 +58,7 @@ def evaluate() -> Figures:
         for name, part in figures.items()
         if name.startswith("emnas-382_digits_") and name.endswith("_latency_ms")
     }
-    mobile = "emnas-mobile-49_grasp"
+    grasp, own = f"{MOBILE}_grasp", f"{MOBILE}_digits"
     return {
         "accuracy": figures.get("emnas-382_digits_accuracy"),
         "latency": _lines() | measured,
@@ -64,9 +66,14 @@ def evaluate() -> Figures:
         "jevois_seed_split": figures.get("emnas-382_grasp_jevois_latency_ms"),
         "grasp_accuracy": figures.get("emnas-382_grasp_accuracy"),
         "mobile": {
-            "accuracy": figures.get(f"{mobile}_accuracy"),
-            "latency": figures.get(f"{mobile}_sipeed-maix-bit_latency_ms"),
-            "feasible": figures.get(f"{mobile}_sipeed-maix-bit_feasible"),
+            "accuracy": figures.get(f"{grasp}_accuracy"),
+            "latency": figures.get(f"{grasp}_sipeed-maix-bit_latency_ms"),
+            "feasible": figures.get(f"{grasp}_sipeed-maix-bit_feasible"),
+        },
+        "mobile_digits": {
+            "accuracy": figures.get(f"{own}_accuracy"),
+            "host": figures.get(f"{own}_host_latency_ms"),
+            "ethos-u55-128": figures.get(f"{own}_ethos-u55-128_latency_ms"),
         },
     }
 
@@ -98,49 +105,3 @@ def _lines() -> Figures:
         for name, device in devices().items()
         if device.latency_b_ms_per_mac is not None and name in rests_on
     }
-
-
-def describe_table(path: Path | None = None) -> Figures:
-    """What the committed table holds.
-
-    Args:
-        path: A packed table; that of the default space and task if None.
-
-    Raises:
-        StoreError: If there is none, or it is damaged.
-    """
-    path = path or packed_path(fit_digits.SPACE, DIGITS.name)
-    table, header = unpack(path), read_header(path)
-    accuracy = np.array([np.mean(values) for values in table.accuracies().values()])
-    figures = {
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "networks": len(table.networks),
-        "trainings": len(table.trainings),
-        "failures": len(table.failures),
-        "lengths": dict(sorted(Counter(len(tokens) for tokens in table.networks).items())),
-        "origins": dict(Counter(row.origin for row in table.trainings)),
-        "accuracy_quantiles": _quantiles(accuracy),
-        "share_at_chance": float((accuracy < 2 / DIGITS.classes).mean()),
-        "noise_floor": _noise(table),
-        "seconds_a_training": float(np.median([row.seconds for row in table.trainings])),
-        "costs": {device: _costs(rows) for device, rows in table.costs.items()},
-        "made_by": {key: header[key] for key in ("command", "python", "versions", "about")},
-    }
-    plain = rounded(figures)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _noise(table: Table) -> Figures:
-    repeats = [values[:5] for values in table.accuracies().values() if len(values) >= 5]
-    return noise_floor(repeats)
-
-
-def _costs(rows: Mapping[Tokens, Mapping[str, float]]) -> Figures:
-    latency = np.array([row["latency_ms"] for row in rows.values()])
-    return {"networks": len(rows), "latency_ms_quantiles": _quantiles(latency)}
-
-
-def _quantiles(values: np.ndarray) -> Figures:
-    return {f"{100 * q:g} %": float(np.quantile(values, q)) for q in (0, 0.05, 0.5, 0.95, 0.99, 1)}

@@ -37,9 +37,9 @@ NOTE = (
 )
 
 
-def committed() -> Table:
-    """The committed table."""
-    return unpack(packed_path(SPACE, DIGITS.name))
+def committed(space: str = SPACE) -> Table:
+    """The committed table of a space."""
+    return unpack(packed_path(space, DIGITS.name))
 
 
 def fit(table: Table | None = None) -> list[Surrogate]:
@@ -49,8 +49,7 @@ def fit(table: Table | None = None) -> list[Surrogate]:
         table: The table; the committed one if None.
     """
     table = table or committed()
-    fitted = [_fit_accuracy(table)]
-    return fitted + [_fit_latency(table, d) for d in MEASURES if table.costs.get(d)]
+    return [_fit_accuracy(table), *fit_latencies(table, SPACE, "digits")]
 
 
 def _counted(
@@ -97,9 +96,15 @@ def _fit_accuracy(table: Table) -> Surrogate:
     )
 
 
-def accuracy_figures(model: Model, table: Table | None = None) -> Figures:
-    """Agreement on held-out networks, beside baselines and the noise of the labels."""
-    space, table = load_space(SPACE), table or committed()
+def accuracy_figures(model: Model, table: Table | None = None, name: str = SPACE) -> Figures:
+    """Agreement on held-out networks, beside baselines and the noise of the labels.
+
+    Args:
+        model: Predicts accuracy.
+        table: Trained networks; the committed ones if None.
+        name: Of their search space.
+    """
+    space, table = load_space(name), table or committed(name)
     networks, accuracy = labels(table)
     train, test = split(space, networks)
     held, measured = [networks[i] for i in test], accuracy[test]
@@ -114,10 +119,11 @@ def accuracy_figures(model: Model, table: Table | None = None) -> Figures:
             "params": ranks(_counted(costs.params, space, held), measured),
             "macs": ranks(_counted(costs.macs, space, held), measured),
         },
-        "noise_floor": noise_floor([values[:5] for values in repeats]),
         "n_train": len(train),
         "n_test": len(test),
     }
+    if repeats:
+        figures["noise_floor"] = noise_floor([values[:5] for values in repeats])
     return figures
 
 
@@ -126,8 +132,19 @@ def _latencies(table: Table, device: str) -> tuple[list[Tokens], Array]:
     return list(rows), np.array(list(rows.values()))
 
 
-def _fit_latency(table: Table, device: str) -> Surrogate:
-    space = load_space(SPACE)
+def fit_latencies(table: Table, name: str, what: str) -> list[Surrogate]:
+    """Fits the latency of every device that was measured, on training networks.
+
+    Args:
+        table: Networks and their costs.
+        name: Of their search space.
+        what: Argument of `python -m predictors fit --what` that asks for it.
+    """
+    return [_fit_latency(table, name, d, what) for d in MEASURES if table.costs.get(d)]
+
+
+def _fit_latency(table: Table, name: str, device: str, what: str) -> Surrogate:
+    space = load_space(name)
     networks, latency = _latencies(table, device)
     train, _ = split(space, networks)
     part = [networks[i] for i in train]
@@ -138,17 +155,26 @@ def _fit_latency(table: Table, device: str) -> Surrogate:
         space,
         DIGITS,
         model,
-        what="digits",
+        what=what,
         source=f"our own table, measured on: {where}",
-        held_out=latency_figures(model, device, table),
+        held_out=latency_figures(model, device, table, name),
         chosen_by=scores,
         device=device,
     )
 
 
-def latency_figures(model: Model, device: str, table: Table | None = None) -> Figures:
-    """Agreement on held-out networks, beside the median and MACs alone."""
-    space, table = load_space(SPACE), table or committed()
+def latency_figures(
+    model: Model, device: str, table: Table | None = None, name: str = SPACE
+) -> Figures:
+    """Agreement on held-out networks, beside the median and MACs alone.
+
+    Args:
+        model: Predicts latency.
+        device: Where it was measured.
+        table: Measured networks; the committed ones if None.
+        name: Of their search space.
+    """
+    space, table = load_space(name), table or committed(name)
     networks, latency = _latencies(table, device)
     train, test = split(space, networks)
     held, measured = [networks[i] for i in test], latency[test]

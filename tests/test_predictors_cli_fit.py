@@ -20,7 +20,7 @@ from emnas_gym.problem import Problem
 from emnas_gym.registry import make_evaluator
 from emnas_gym.surrogate import SurrogateEvaluator
 from emnas_gym.surrogate_file import read_surrogate, shipped_folder
-from predictors import accuracy_fit, fit_digits, latency_fit, predictor_fit
+from predictors import accuracy_fit, fit_digits, fit_digits_mobile, latency_fit, predictor_fit
 from predictors.cli import app
 from predictors.distill import Lessons
 from predictors.estimators.count import CountRegressor
@@ -79,6 +79,35 @@ def test_evaluate_and_table_as_tables() -> None:
         result = runner.invoke(app, [command])
         assert result.exit_code == 0, result.output
         assert word in result.stdout
+
+
+def test_what_is_fitted_to_the_committed_table_of_the_other_space(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`fit --what digits-mobile` on a part of its table."""
+    table = unpack(packed_path(fit_digits_mobile.SPACE, "digits"))
+    networks = set(table.networks[:120])
+    rows = tuple(row for row in table.trainings if row.tokens in networks)
+    made_up = {tokens: {"latency_ms": 0.01 * len(tokens)} for tokens in networks}
+    part = replace(table, trainings=rows, costs={"host": made_up}, failures=())
+    fast = {"features": clone(accuracy_fit.FEW["features"]).set_params(**QUICK)}
+    monkeypatch.setattr(fit_digits_mobile, "FEW", fast)
+    monkeypatch.setattr(latency_fit, "READER", clone(latency_fit.READER).set_params(**QUICK))
+    monkeypatch.setattr(fit_digits_mobile, "committed", lambda _: part)
+    before = (shipped_folder().parent / "scales.toml").read_bytes()
+    result = runner.invoke(app, ["fit", "--what", "digits-mobile", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    problem = Problem.make("emnas-mobile-49", device="host")
+    evaluator = SurrogateEvaluator.from_folder(problem, tmp_path)
+    batch = [problem.space.architecture(tokens) for tokens in part.networks[:5]]
+    for tokens, measured in zip(part.networks, evaluator.evaluate(batch), strict=False):
+        assert measured.latency_ms == pytest.approx(0.01 * len(tokens), rel=0.2)  # type: ignore[union-attr]
+    fitted = read_surrogate(tmp_path / "emnas-mobile-49_digits_accuracy.json")
+    held_out = fitted.about["held_out"]
+    assert held_out["n_train"] + held_out["n_test"] == 120
+    assert "noise_floor" not in held_out  # one training each
+    assert fitted.about["command"] == "python -m predictors fit --what digits-mobile"
+    assert (shipped_folder().parent / "scales.toml").read_bytes() == before
 
 
 def test_description_of_a_table_as_json() -> None:

@@ -1,0 +1,73 @@
+"""Data cards of the tables of sampled networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+from emnas_gym.errors import StoreError
+from predictors.cli import app
+from predictors.sampled_table import card, describe_table
+from predictors.tables import pack, packed_path, unpack
+
+DOCS = Path(__file__).parents[1] / "docs"
+SPACES = ("emnas-382", "emnas-mobile-49")
+IMAGES = (359, 360)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first networks of the committed table: one training of each, some without int8."""
+    table = unpack(packed_path("emnas-382", "digits"))
+    rows = [row for row in table.trainings if row.seed == 0][:40]
+    rows = [replace(row, int8_accuracy=None) if i % 4 else row for i, row in enumerate(rows)]
+    small = replace(table, trainings=tuple(rows), costs={}, failures=())
+    path = tmp_path_factory.mktemp("few") / "few.npz"
+    pack(small, path, IMAGES, "by hand")
+    return path
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_cards_are_made_of_the_committed_tables(space: str) -> None:  # E16
+    page = DOCS / f"table-{space}.md"
+    figures = describe_table(packed_path(space, "digits"))
+    image = Path("images") / f"table-{space}.png"
+    assert page.read_text(encoding="utf-8") == card(figures, space, image)
+    assert (DOCS / image).exists()
+
+
+def test_figures_of_a_few_trainings(few: Path) -> None:
+    table, figures = unpack(few), describe_table(few)
+    rows = table.trainings
+    known = [row.int8_accuracy - row.test_accuracy for row in rows if row.int8_accuracy is not None]
+    assert figures["int8_minus_float"]["n"] == len(known) == 10
+    assert figures["int8_minus_float"]["mean"] == pytest.approx(sum(known) / 10, abs=1e-6)
+    assert figures["int8_minus_float"]["worst"] == pytest.approx(min(known), abs=1e-6)
+    hours = sum(row.seconds for row in rows) / 3600
+    assert figures["training_hours"] == pytest.approx(hours, rel=1e-5)
+    off = [abs(row.curve[-1] - row.test_accuracy) for row in rows]
+    assert figures["validation_and_test"]["mae"] == pytest.approx(sum(off) / 40, rel=1e-5)
+    assert figures["noise_floor"]["n"] == 0
+    assert figures["costs"] == {}
+
+
+def test_a_card_of_ones_own_table(few: Path, tmp_path: Path) -> None:
+    command = ["table", str(few), "--card", str(tmp_path / "mine.md")]
+    missing = CliRunner().invoke(app, command)
+    assert missing.exit_code != 0
+    wrong = CliRunner().invoke(app, [*command, "--space", "emnas-mobile-49"])
+    assert isinstance(wrong.exception, StoreError)
+    assert "name its space with --space" in str(wrong.exception)
+    assert not (tmp_path / "mine.md").exists()
+    done = CliRunner().invoke(app, [*command, "--space", "emnas-382"])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "mine.md").read_text(encoding="utf-8")
+    assert "40 trainings, one of each" in text
+    assert "(10 trainings)" in text
+    assert "host" not in text
+    assert "committed(" not in text
+    assert imread(tmp_path / "images" / "mine.png").shape[1] > 600
