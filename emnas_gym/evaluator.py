@@ -32,12 +32,14 @@ class Domain:
         task: Name of the task.
         device: Name of the device.
         lengths: Least and largest number of tokens, the end token included.
+        macs: Largest number of multiply-accumulates.
     """
 
     space: str | None = None
     task: str | None = None
     device: str | None = None
     lengths: tuple[int, int] | None = None
+    macs: int | None = None
 
     def difference(self, problem: Problem) -> str:
         """What of a problem lies outside; empty if nothing does."""
@@ -55,6 +57,10 @@ class Domain:
             if problem.min_layers < low or problem.max_layers > high:
                 asked_lengths = f"{problem.min_layers} to {problem.max_layers}"
                 return f"lengths {asked_lengths} instead of {low} to {high}"
+        asked_macs = problem.budgets.macs
+        if self.macs is not None and (asked_macs is None or asked_macs > self.macs):
+            size = "any number of" if asked_macs is None else f"up to {asked_macs}"
+            return f"{size} MACs instead of up to {self.macs} (budgets={{'macs': {self.macs}}})"
         return ""
 
 

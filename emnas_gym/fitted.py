@@ -17,9 +17,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emnas_gym import costs
 from emnas_gym.architecture import Architecture
 from emnas_gym.automaton import Automaton
 from emnas_gym.columns import Columns
+from emnas_gym.cost_vectors import MACS, UNLIMITED
 from emnas_gym.errors import DomainError, EvaluationError, ShapeError, SurrogateFileError
 from emnas_gym.evaluator import Domain, Evaluator, Result
 from emnas_gym.features import LayerTable, layer_table, network_features
@@ -63,7 +65,8 @@ class FittedEvaluator(Evaluator):
         self.task = Task(first.task, first.input_shape, first.classes)
         lengths = (max(p.lengths[0] for p in self.parts), min(p.lengths[1] for p in self.parts))
         device = next((part.device for part in self.parts if part.device), None)
-        self.domain = Domain(first.space_fingerprint, first.task, device, lengths)
+        macs = min((p.max_macs for p in self.parts if p.max_macs is not None), default=None)
+        self.domain = Domain(first.space_fingerprint, first.task, device, lengths, macs)
         self.provides = frozenset(part.field for part in self.parts) - {"feasible"}
         self._layer_costs: dict[tuple[str, Shape, int], tuple[Shape, float]] = {}
         self._tables_of: Automaton | None = None
@@ -119,6 +122,7 @@ class FittedEvaluator(Evaluator):
         part = self.parts[0] if field is None else self._part(field)
         table = layer_table(batch[0].space, self.task)
         walks = [table.walk(a.canonical) for a in batch]
+        self._check_macs(batch)
         mean, spread = self._predict(part, _Networks.of(batch, table, walks))
         return mean.round(DECIMALS), spread.round(DECIMALS)
 
@@ -142,6 +146,19 @@ class FittedEvaluator(Evaluator):
                 raise DomainError(
                     f"{len(architecture.tokens)} tokens instead of {low} to {high}, on which the "
                     f"surrogate was fitted; {what_to_do(first.space, self.task.name)}"
+                )
+
+    def _check_macs(self, built: Sequence[Architecture]) -> None:
+        """Refuses networks that are larger than those of the fit."""
+        most = self.domain.macs
+        if most is None:
+            return
+        for architecture in built:
+            macs = costs.macs(architecture.graph(self.task))
+            if macs > most:
+                raise DomainError(
+                    f"{architecture!r} has {macs} MACs; the surrogate was fitted on networks of up "
+                    f"to {most}. Budgets keep to them: budgets={{'macs': {most}}}"
                 )
 
     def columns(self, walks: Walks) -> Columns:
@@ -172,10 +189,13 @@ class FittedEvaluator(Evaluator):
             and walks.task == self.task
             and len(walks) > 0
         )
-        if known and low <= automaton.min_layers and automaton.max_layers <= high:
+        most = UNLIMITED if self.domain.macs is None else self.domain.macs
+        of_length = low <= automaton.min_layers and automaton.max_layers <= high
+        if known and of_length and automaton.limits.macs <= most:
             self._tables_of = automaton
             return True
-        return known and bool(low <= walks.lengths.min() and walks.lengths.max() <= high)
+        inside = (walks.lengths >= low) & (walks.lengths <= high) & (walks.spent[:, MACS] <= most)
+        return known and bool(inside.all())
 
     def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
         self._check(batch)
@@ -190,6 +210,7 @@ class FittedEvaluator(Evaluator):
                 results[i] = EvaluationError(f"{architecture!r} cannot be built: {error}")
         if walks:
             built = batch if len(walks) == len(batch) else [batch[i] for i in walks]
+            self._check_macs(built)
             networks = _Networks.of(built, table, list(walks.values()))
             for i, measurement in zip(walks, self._measure(networks), strict=True):
                 results[i] = measurement

@@ -31,6 +31,7 @@ OLD_FORMAT = 1  # of sums and ensembles only, with their options at the top; sti
 FIELDS = (*measurement.FIELDS, "feasible")
 MAX_BYTES = 64 << 20  # a file from outside is never trusted
 MAX_SIDE = 1 << 20  # of an image, and of classes and tokens
+MAX_MACS = 1 << 62
 Predictor = Ensemble | RecurrentEnsemble
 Model = FittedModel
 
@@ -52,6 +53,8 @@ class Surrogate:
         about: Source, command, versions and held-out figures, for people.
         reads: Encoding that the model was fitted on, where it takes any matrix; that of the model
             if empty.
+        max_macs: Multiply-accumulates of the largest networks that it was fitted for; None if it
+            was not fitted on small ones alone.
     """
 
     field: str
@@ -65,6 +68,7 @@ class Surrogate:
     model: Model
     about: Mapping[str, Any]
     reads: str = ""
+    max_macs: int | None = None
 
     @property
     def encoding(self) -> str:
@@ -119,6 +123,8 @@ def write_surrogate(surrogate: Surrogate, path: Path) -> Path:
     header: dict[str, Any] = {"format": FORMAT}
     for name in _KEYS:
         header[name] = getattr(surrogate, name)
+    if surrogate.max_macs is not None:
+        header["max_macs"] = surrogate.max_macs
     header |= {"about": dict(surrogate.about), "reads": reads, "version": encoding(reads).version}
     header |= {"kind": model.kind, "options": model.options(), "npz_sha256": None}
     if arrays := model.arrays():
@@ -185,6 +191,7 @@ def _parse(path: Path, header: dict[str, Any]) -> Surrogate:
         raise SurrogateFileError(f"predicts {header['field']!r}, which nobody knows")
     values = {name: header[name] for name in _KEYS}
     values |= {name: tuple(values[name]) for name in ("input_shape", "lengths")}
+    values["max_macs"] = header.get("max_macs")
     _check_values(values)
     model = unpack_model(header["kind"], header["options"], _arrays(path, header["npz_sha256"]))
     _check_reads(header, model)
@@ -235,6 +242,9 @@ def _check_values(values: Mapping[str, Any]) -> None:
         raise SurrogateFileError(f"has the shape {shape} and the lengths {lengths}")
     if not all(isinstance(name, str) for name in names) or math.prod(shape) > MAX_SIDE:
         raise SurrogateFileError(f"has the names {names} and images of {math.prod(shape)} values")
+    macs = values["max_macs"]
+    if macs is not None and (type(macs) is not int or not 1 <= macs <= MAX_MACS):
+        raise SurrogateFileError(f"is for networks of up to {macs!r} MACs")
 
 
 def _check_reads(header: Mapping[str, Any], model: FittedModel) -> None:

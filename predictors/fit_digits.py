@@ -132,18 +132,24 @@ def _latencies(table: Table, device: str) -> tuple[list[Tokens], Array]:
     return list(rows), np.array(list(rows.values()))
 
 
-def fit_latencies(table: Table, name: str, what: str) -> list[Surrogate]:
+def fit_latencies(
+    table: Table, name: str, what: str, max_macs: int | None = None
+) -> list[Surrogate]:
     """Fits the latency of every device that was measured, on training networks.
 
     Args:
         table: Networks and their costs.
         name: Of their search space.
         what: Argument of `python -m predictors fit --what` that asks for it.
+        max_macs: Multiply-accumulates of the largest, where only smaller ones were drawn.
     """
-    return [_fit_latency(table, name, d, what) for d in MEASURES if table.costs.get(d)]
+    devices = [device for device in MEASURES if table.costs.get(device)]
+    return [_fit_latency(table, name, device, what, max_macs) for device in devices]
 
 
-def _fit_latency(table: Table, name: str, device: str, what: str) -> Surrogate:
+def _fit_latency(
+    table: Table, name: str, device: str, what: str, max_macs: int | None
+) -> Surrogate:
     space = load_space(name)
     networks, latency = _latencies(table, device)
     train, _ = split(space, networks)
@@ -160,6 +166,7 @@ def _fit_latency(table: Table, name: str, device: str, what: str) -> Surrogate:
         held_out=latency_figures(model, device, table, name),
         chosen_by=scores,
         device=device,
+        max_macs=max_macs,
     )
 
 

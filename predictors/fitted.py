@@ -28,6 +28,7 @@ def surrogate(
     chosen_by: Mapping[str, float],
     device: str | None = None,
     note: str = "",
+    max_macs: int | None = None,
 ) -> Surrogate:
     """A surrogate for all lengths of a space.
 
@@ -42,6 +43,7 @@ def surrogate(
         chosen_by: Cross-validated score of every candidate, smaller is better.
         device: Name of the device, where the field depends on one.
         note: What a reader must know besides.
+        max_macs: Multiply-accumulates of the largest networks, where only smaller ones were drawn.
     """
     about = {
         "source": source,
@@ -64,4 +66,5 @@ def surrogate(
         lengths,
         model,
         about,
+        max_macs=max_macs,
     )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import emnas_gym  # noqa: F401
-from emnas_gym import surrogate_file
+from emnas_gym import costs, surrogate_file
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import (
     DatasetError,
@@ -41,6 +41,7 @@ from emnas_gym.surrogate_file import (
     write_surrogate,
 )
 from emnas_gym.tasks import DIGITS, Task
+from emnas_gym.walks import Walks
 from predictors.estimators.additive import AdditiveRegressor
 from predictors.estimators.base import Estimator
 from predictors.estimators.count import CountRegressor
@@ -216,6 +217,42 @@ def test_outside_its_domain_it_says_what_differs(
             make_evaluator(spec, asked)
 
 
+def test_larger_networks_than_those_of_the_fit_are_refused(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    """Alone, in batches, and by tables; where the budget on MACs keeps to them, all is answered."""
+    networks = [space.architecture([4, 4, 4, 382]), space.architecture([37, 4, 37, 382])]
+    macs = [costs.macs(a.graph(DIGITS)) for a in networks]
+    small, large = sorted(range(2), key=macs.__getitem__)
+    most = macs[small]
+    fitted = read_surrogate(shipped_folder() / "emnas-382_digits_accuracy.json")
+    limited = replace(fitted, max_macs=most)
+    path = write_surrogate(limited, tmp_path / "mine.json")
+    assert read_surrogate(path, any_name=True).max_macs == most
+    evaluator = FittedEvaluator(path, _surrogate(Constant(2.0, 0.1), space))
+    assert evaluator.domain.macs == most
+    free = FittedEvaluator(fitted)
+    assert free.domain.macs is None
+    fits, over = networks[small], networks[large]
+    expected = free.evaluate([fits])[0]
+    assert isinstance(expected, Measurement)
+    for asked in (evaluator.evaluate, evaluator.predict):
+        with pytest.raises(DomainError, match=f"has {macs[large]} MACs.*up to {most}"):
+            asked([fits, over])
+    found = evaluator.evaluate([fits])[0]
+    assert isinstance(found, Measurement)
+    assert found.accuracy == expected.accuracy
+    tables = FittedEvaluator(path)
+    every = Problem.make().automaton
+    assert tables.columns(Walks.of(every, [fits])).values["accuracy"] == expected.accuracy
+    with pytest.raises(DomainError, match="MACs"):
+        tables.columns(Walks.of(every, [fits, over]))
+    kept = Problem.make(budgets={"macs": most})
+    assert make_evaluator(path, kept).provides >= {"accuracy"}
+    with pytest.raises(DomainError, match=f"instead of up to {most}"):
+        make_evaluator(path, Problem.make(budgets={"macs": most + 1}))
+
+
 def test_one_that_cannot_be_built_or_told_does_not_end_the_others(space: SearchSpace) -> None:
     shrinks = space.architecture([36, 36, 36, 25, 382])
     fits = space.architecture([4, 4, 4, 382])
@@ -295,6 +332,10 @@ def _written(folder: Path, header: dict[str, Any]) -> Path:
         {"classes": 10**12},
         {"lengths": [9, 4]},
         {"lengths": [4]},
+        {"max_macs": 0},
+        {"max_macs": True},
+        {"max_macs": 2.5e6},
+        {"max_macs": 1 << 63},
         {"space": 7},
         {"device": ["host"]},
         {"about": 3},

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from emnas_gym import costs
 from emnas_gym.analytic import AnalyticEvaluator
 from emnas_gym.architecture import Architecture
+from emnas_gym.budgets import Budgets
 from emnas_gym.devices import devices
 from emnas_gym.errors import DomainError, EmNASError, EvaluationError
 from emnas_gym.evaluator import Domain, Evaluator, EvaluatorStack, Result
@@ -152,9 +154,13 @@ def test_a_domain_says_what_differs(tiny_problem: Problem) -> None:
         (Domain(device="nrf5340"), "device 'stm32f446re' instead of 'nrf5340'"),
         (Domain(lengths=(3, 9)), "lengths 2 to 5 instead of 3 to 9"),
         (Domain(lengths=(2, 4)), "lengths 2 to 5 instead of 2 to 4"),
+        (Domain(macs=9), r"any number of MACs instead of up to 9 \(budgets=\{'macs': 9\}\)"),
     ]
     for domain, message in cases:
         assert re.fullmatch(message, domain.difference(tiny_problem))
+    limited = replace(tiny_problem, budgets=Budgets(macs=5000))
+    assert Domain(macs=5000).difference(limited) == ""
+    assert Domain(macs=4999).difference(limited).startswith("up to 5000 MACs instead of up to 4999")
     with pytest.raises(DomainError, match="pass an object"):
         ByTokens.for_problem(tiny_problem)
 

@@ -138,8 +138,13 @@ def test_outside_the_domain_it_says_what_differs_and_what_to_do(tiny: SearchSpac
         SurrogateEvaluator.for_problem(Problem.make(task=Task("/my/cats", (32, 32, 3), 2)))
     with pytest.raises(DomainError, match=r"images \(32, 32, 3\) of 10 classes instead of"):
         SurrogateEvaluator.for_problem(Problem.make(task=Task("digits", (32, 32, 3), 10)))
-    with pytest.raises(DomainError, match="emnas-mobile-49 on the task digits"):
-        SurrogateEvaluator.for_problem(Problem.make("emnas-mobile-49"))
+    with pytest.raises(DomainError, match="emnas-bench-8 on the task digits"):
+        SurrogateEvaluator.for_problem(Problem.make("emnas-bench-8"))
+    for budgets in ({}, {"macs": 4_000_001}):
+        with pytest.raises(DomainError, match=r"MACs instead of up to 4000000 \(budgets="):
+            SurrogateEvaluator.for_problem(Problem.make("emnas-mobile-49", budgets=budgets))
+    small = Problem.make("emnas-mobile-49", device="host", budgets={"macs": 4_000_000})
+    assert SurrogateEvaluator.for_problem(small).provides == {"accuracy", "latency_ms"}
 
 
 def test_a_space_of_the_same_name_but_other_rules(tmp_path: Path) -> None:

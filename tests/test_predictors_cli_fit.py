@@ -97,7 +97,8 @@ def test_what_is_fitted_to_the_committed_table_of_the_other_space(
     before = (shipped_folder().parent / "scales.toml").read_bytes()
     result = runner.invoke(app, ["fit", "--what", "digits-mobile", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    problem = Problem.make("emnas-mobile-49", device="host")
+    budgets = {"macs": fit_digits_mobile.MAX_MACS}
+    problem = Problem.make("emnas-mobile-49", device="host", budgets=budgets)
     evaluator = SurrogateEvaluator.from_folder(problem, tmp_path)
     batch = [problem.space.architecture(tokens) for tokens in part.networks[:5]]
     for tokens, measured in zip(part.networks, evaluator.evaluate(batch), strict=False):

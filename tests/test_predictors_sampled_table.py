@@ -9,13 +9,19 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
+from emnas_gym import costs
 from emnas_gym.errors import StoreError
+from emnas_gym.space import load_space
+from emnas_gym.surrogate_file import read_surrogate, shipped_folder, surrogate_names
+from emnas_gym.tasks import DIGITS
+from predictors import fit_digits, fit_digits_mobile
 from predictors.cli import app
 from predictors.sampled_table import card, describe_table
 from predictors.tables import pack, packed_path, unpack
 
 DOCS = Path(__file__).parents[1] / "docs"
-SPACES = ("emnas-382", "emnas-mobile-49")
+MOBILE = fit_digits_mobile.SPACE
+SPACES = (fit_digits.SPACE, MOBILE)
 IMAGES = (359, 360)
 
 
@@ -38,6 +44,21 @@ def test_the_cards_are_made_of_the_committed_tables(space: str) -> None:  # E16
     image = Path("images") / f"table-{space}.png"
     assert page.read_text(encoding="utf-8") == card(figures, space, image)
     assert (DOCS / image).exists()
+
+
+def test_what_is_fitted_to_small_networks_says_so() -> None:  # E16
+    """No network of that table is larger than its surrogates say, and all of them are in use."""
+    table, space = fit_digits.committed(MOBILE), load_space(MOBILE)
+    macs = [costs.macs(space.build(tokens, DIGITS)) for tokens in table.networks]
+    assert len(macs) == 1000
+    assert max(macs) <= fit_digits_mobile.MAX_MACS < 1.05 * max(macs)
+    fitted = [name for name in surrogate_names(shipped_folder()) if f"{MOBILE}_digits" in name]
+    assert len(fitted) == 3
+    for name in fitted:
+        surrogate = read_surrogate(shipped_folder() / f"{name}.json")
+        held_out = surrogate.about["held_out"]
+        assert surrogate.max_macs == fit_digits_mobile.MAX_MACS
+        assert held_out["n_train"] + held_out["n_test"] == 1000
 
 
 def test_figures_of_a_few_trainings(few: Path) -> None:
