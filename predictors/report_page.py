@@ -110,10 +110,24 @@ def _remarks(row: Mapping[str, Any]) -> list[str]:
         known.append(f"two measurements within ±10 % {_number(again['within_10pct'])}")
     if known:
         remarks.append(f"- By the noise of the labels: {', '.join(known)}.")
+    if row.get("evidence"):
+        remarks.append(_evidence(row["evidence"]))
     tried = [f"{name} {_tried(score)}" for name, score in (row.get("tried") or {}).items()]
     if tried:
         remarks.append(f"- Tried, cross-validated on the training rows: {'; '.join(tried)}.")
     return remarks
+
+
+def _evidence(found: Mapping[str, Any]) -> str:
+    """What few rows can decide, where no noise of labels is known."""
+    spans = [f"{NAMES[key]} {_span(found[f'{key}_interval'])}" for key in SMALLER]
+    return (
+        f"- No network was trained twice, so that the noise of the labels is not known. 95 % over "
+        f"the test rows: {', '.join(spans)}; three of them make "
+        f"{_number(found['mse_of_the_three_worst'])} of the MSE. Were the model's own "
+        f"probabilities that a network learns true, it would leave "
+        f"{_tried(found['if_calibrated'])}."
+    )
 
 
 def _tried(score: object) -> str:

@@ -32,6 +32,12 @@ ROW: dict[str, Any] = {
     "tau_ceiling": 0.95,
     "repeated": {"mae": [8.0, 9.0, 10.0], "how": "five splits"},
     "tried": {"sum": 11.0, "trees": 12.0},
+    "evidence": {
+        "if_calibrated": {"mae": 0.5, "mse": 0.25},
+        "mae_interval": [1.0, 2.0, 3.0],
+        "mse_interval": [4.0, 5.0, 6.0],
+        "mse_of_the_three_worst": 3.5,
+    },
 }
 
 
@@ -93,6 +99,8 @@ def test_the_page_says_what_the_figures_say(rows: None, tmp_path: Path) -> None:
     assert "| repeated | 9 (8 … 10) | – | – | – | – |" in page
     assert "ceiling of τ 0.95" in page
     assert "sum 11; trees 12" in page
+    assert "over the test rows: MAE 2 (1 … 3), MSE 5 (4 … 6); three of them make 3.5" in page
+    assert "it would leave MAE 0.5, MSE 0.25." in page
     assert "Left out: nb201.npz is needed" in page
 
 
