@@ -21,6 +21,7 @@ from predictors.tables import Table, packed_path, read_header, unpack
 
 TEMPLATE = Path(__file__).with_name("sampled_table.md.j2")
 QUANTILES = (0, 0.05, 0.5, 0.95, 0.99, 1)
+LARGE = 1000  # from here on numbers are written whole
 
 
 def describe_table(path: Path | None = None) -> Figures:
@@ -91,7 +92,7 @@ def card(figures: Figures, space: str, image: Path) -> str:
     """
     filters = {
         "share": lambda value: f"{value:.4f}".replace("-", "−"),
-        "brief": lambda value: f"{value:.3g}",
+        "brief": lambda value: f"{value:.3g}" if abs(value) < LARGE else f"{value:,.0f}",
     }
     shipped = figures["file"] == packed_path(space, DIGITS.name).name
     return fill(TEMPLATE, filters, **figures, space=space, shipped=shipped, image=image.as_posix())
@@ -122,8 +123,12 @@ def _int8_minus_float(table: Table) -> Figures:
 
 
 def _costs(rows: Mapping[Tokens, Mapping[str, float]]) -> Figures:
-    latency = np.array([row["latency_ms"] for row in rows.values()])
-    return {"networks": len(rows), "latency_ms_quantiles": _quantiles(latency)}
+    """Latencies; where a device has none, what was counted instead."""
+    names = sorted({name for row in rows.values() for name in row})
+    told = [name for name in names if name == "latency_ms"] or names
+    columns = {name: [row[name] for row in rows.values() if name in row] for name in told}
+    quantiles = {f"{name}_quantiles": _quantiles(np.array(v)) for name, v in columns.items()}
+    return {"networks": len(rows), **quantiles}
 
 
 def _quantiles(values: NDArray[np.float64]) -> Figures:

@@ -76,6 +76,24 @@ def test_figures_of_a_few_trainings(few: Path) -> None:
     assert figures["costs"] == {}
 
 
+def test_counted_instructions_several_seeds_and_whole_spaces_are_described(tmp_path: Path) -> None:
+    table = unpack(packed_path("emnas-382", "digits"))
+    first = [row for row in table.trainings if row.seed == 0][:6]
+    rows = [replace(row, seed=seed, origin="enumerated") for row in first for seed in range(3)]
+    counted = {row.tokens: {"instructions": 1000.0 * (i + 1)} for i, row in enumerate(first)}
+    small = replace(table, trainings=tuple(rows), costs={"cortex-m4": counted}, failures=())
+    path = tmp_path / "emnas-382_few.npz"
+    pack(small, path, IMAGES, "by hand")
+    figures = describe_table(path)
+    quantiles = figures["costs"]["cortex-m4"]["instructions_quantiles"]
+    assert (quantiles["0 %"], quantiles["100 %"]) == (1000, 6000)
+    text = card(figures, "emnas-382", Path("images/few.png"))
+    assert "| instructions on `cortex-m4`, 6 networks | 1,000 | 1,250 | 3,500 | 5,750 |" in text
+    assert "18 trainings." in text
+    assert "all that\n  the space has" in text
+    assert "A sample" not in text
+
+
 def test_a_card_of_ones_own_table(few: Path, tmp_path: Path) -> None:
     command = ["table", str(few), "--card", str(tmp_path / "mine.md")]
     missing = CliRunner().invoke(app, command)
