@@ -16,6 +16,7 @@ from emnas_gym.space import load_space
 from predictors.collect import collect, draw, enumerated, jobs, left_of
 from predictors.collect_costs import collect_costs
 from predictors.datasets import load
+from predictors.drawn_limit import note_limit
 from predictors.store import TableStore, Training
 from predictors.tables import packed_path, read_header, restore
 from predictors.training import Recipe
@@ -82,6 +83,7 @@ def collect_command(
         TimeRemainingColumn(),
     )
     with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
+        note_limit(store, None if whole else max_macs)
         if not anew:
             _begin_from_committed(store, chosen.name, data.task.name, about)
         left = len(left_of(todo, store))

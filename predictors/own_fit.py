@@ -13,6 +13,7 @@ from emnas_gym.space import load_space
 from emnas_gym.surrogate_file import Surrogate, write_surrogate
 from emnas_gym.tasks import DIGITS, TASKS, Task
 from predictors.datasets import load
+from predictors.drawn_limit import drawn_limit
 from predictors.predictor_fit import fit_predictor
 from predictors.tables import read_store
 from predictors.user_table import read_user_table
@@ -81,6 +82,7 @@ def fit_collected(path: Path, space: str, task: str, device: str | None, out: Pa
             list(values.values()),
             source=path.name,
             command="python -m predictors fit --table",
+            max_macs=drawn_limit(collected.about),
         )
     _write_user(fitted, space, task, device, out)
 
@@ -109,7 +111,8 @@ def _tried(fitted: Surrogate) -> RichTable:
     """Cross-validated errors of all candidates, the best first."""
     kind = "absolute" if fitted.field == "accuracy" else "relative"
     figures = fitted.about["held_out"]
-    title = f"{figures['model']}: τ {figures['tau']:.3f}, MAE {figures['mae']:.4g}"
+    tau = "–" if figures["tau"] is None else f"{figures['tau']:.3f}"  # of constants there is none
+    title = f"{figures['model']}: τ {tau}, MAE {figures['mae']:.4g}"
     table = RichTable("estimator", f"mean {kind} error, cross-validated", title=title)
     for name, score in sorted(fitted.about["chosen_by_cross_validation"].items(), key=_score):
         table.add_row(name, f"{score:.4f}")

@@ -86,6 +86,7 @@ def fit_predictor(
     source: str = "measured by the user",
     command: str = COMMAND,
     tried: Mapping[str, Candidate] | None = None,
+    max_macs: int | None = None,
 ) -> Surrogate:
     """Cross-validates a table of estimators and fits the best on all rows.
 
@@ -99,6 +100,7 @@ def fit_predictor(
         source: Where the values come from, for readers of the file.
         command: What fits it, likewise.
         tried: Candidates by name; those of `candidates` if None.
+        max_macs: Multiply-accumulates of the largest networks, where only smaller ones were drawn.
 
     Returns:
         A predictor to write with `emnas_gym.surrogate_file.write_surrogate`. Its lengths are those
@@ -135,6 +137,7 @@ def fit_predictor(
         chosen_by=scores,
         device=device,
         note=f"Cross-validated in {FOLDS} folds; networks of equal behaviour stay together.",
+        max_macs=max_macs,
     )
     measured = [len(architecture.tokens) for architecture in batch]
     lengths, about = (min(measured), max(measured)), {**made.about, "command": command}
