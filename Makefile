@@ -88,7 +88,7 @@ figure-agents:
 figure-throughput:
 	$(BIN)/python -m benchmarks throughput --json $(PUT) docs/throughput.json
 figure-cost:
-	$(BIN)/python -m benchmarks cost --json $(PUT) docs/cost.json
+	$(BIN)/python -m benchmarks cost --publish docs
 figure-training-proxies:
 	$(BIN)/python -m predictors proxies --networks 40
 figure-audit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 from benchmarks.studies.agreement import PROXIES, agreement
 from benchmarks.studies.headroom import headroom
 from benchmarks.throughput.cost import chosen_agents, cost, runs_of
+from benchmarks.throughput.cost_page import publish
 from benchmarks.throughput.parts import PARTS, measure, rounds_of
 from emnas_gym.door import print_json
 
@@ -92,7 +94,11 @@ def cost_command(
     runs: Annotated[int, typer.Option(help="Of each agent that count.", min=1)] = 3,
     seconds: Annotated[
         float, typer.Option(help="Of a first run; slow agents get fewer evaluations.", min=0)
-    ] = 20.0,
+    ] = 5.0,
+    publish_to: Annotated[
+        Path | None,
+        typer.Option("--publish", help="Also write a page, its picture and its figures here."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measures what agents themselves take: time of 1,000 evaluations that cost next to nothing.
@@ -108,6 +114,9 @@ def cost_command(
             bar.update(task, advance=1, description=agent)
 
         result = cost(chosen, evaluations, runs, seconds, advance)
+    if publish_to is not None:
+        for path in publish(result, publish_to):
+            console.print(f"wrote {path}")
     if as_json:
         print_json(result)
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ pytest.importorskip("ethosu.regor", reason="needs the package ethos-u-vela")
 from benchmarks.cli import app
 from benchmarks.throughput import cost as measured
 from benchmarks.throughput.cost import Pace, World, chain, chosen_agents, cost, runs_of, table
+from benchmarks.throughput.cost_page import markdown
 from benchmarks.throughput.stopwatch import Times
 from emnas_gym.architecture import Architecture
 from emnas_gym.errors import UnknownName
@@ -24,6 +27,7 @@ from emnas_gym.measurement import Measurement
 from emnas_gym.registry import reward_driven
 
 CHEAP = ["random", "evolution"]
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def _run(*words: str) -> str:
@@ -52,6 +56,37 @@ def test_they_are_shown_as_a_table() -> None:
     for agent in CHEAP:
         for world in ("table", "chain"):
             assert sum(agent in line and world in line and " 30 " in line for line in lines) == 1
+
+
+def test_a_page_a_picture_and_figures_are_published(tmp_path: Path) -> None:  # B26
+    printed = json.loads(_run("--runs", "1", "--json", "--publish", str(tmp_path)))
+    written = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
+    assert written == printed
+    assert (tmp_path / "cost.md").read_text(encoding="utf-8") == markdown(written)
+    assert (tmp_path / "images" / "cost.png").stat().st_size > 5_000
+
+
+def test_the_page_has_the_quickest_agent_first_and_says_what_is_scaled() -> None:
+    def took(wall: float, evaluations: int) -> dict[str, Any]:
+        return {"wall_s": wall, "cpu_s": wall / 2, "evaluations": evaluations, "runs": 3}
+
+    agents = {
+        "slow": {"table": took(0.5, 1000), "chain": took(40.0, 120)},
+        "random": {"table": took(0.25, 1000), "chain": took(1.5, 1000)},
+    }
+    page = markdown({"agents": agents, "machine": {"cpu": "X", "cores": 2, "python": "P"}})
+    assert page.splitlines()[-2:] == [
+        "| random (baseline) | 0.25 | 0.12 | 1,000 | 1.50 | 0.75 | 1,000 |",
+        "| slow | 0.50 | 0.25 | 1,000 | 40 | 20 | 120 |",
+    ]
+    assert "the median\nof 3 runs" in page
+    assert "not 1,000, the seconds are those of so many, multiplied" in page
+
+
+def test_all_that_search_stand_on_the_published_page() -> None:
+    figures = json.loads((DOCS / "cost.json").read_text(encoding="utf-8"))
+    assert sorted(figures["agents"]) == sorted(reward_driven())
+    assert (DOCS / "cost.md").read_text(encoding="utf-8") == markdown(figures)
 
 
 def test_agents_take_turns_and_each_run_is_told() -> None:
