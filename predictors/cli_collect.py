@@ -83,9 +83,9 @@ def collect_command(
         TimeRemainingColumn(),
     )
     with TableStore(out, about) as store, Progress(*columns, console=console) as progress:
-        note_limit(store, None if whole else max_macs)
         if not anew:
             _begin_from_committed(store, chosen.name, data.task.name, about)
+        note_limit(store, None if whole else max_macs)  # of what is there as well
         left = len(left_of(todo, store))
         bar = progress.add_task("training", total=len(todo), completed=len(todo) - left)
 

@@ -29,6 +29,7 @@ def test_a_page_is_of_the_whole_suite_as_it_is_now(suite: str) -> None:  # B25
     text = (DOCS / f"{suite}.md").read_text(encoding="utf-8")
     assert "not finished" not in text
     assert set(_rows(suite)) == {one.label for one in loaded.agents}
+    assert set(re.findall(r" of (\d+) runs\)", text)) == {str(loaded.seeds)}
 
 
 def test_bench_8_has_every_agent_and_every_original_form() -> None:  # B1, B23

@@ -60,6 +60,22 @@ def test_a_table_from_before_has_none(tmp_path: Path) -> None:
         assert drawn_limit(store.about()) is None, "what was drawn before may be larger"
 
 
+@pytest.mark.parametrize(
+    ("space", "patience", "limit"), [("emnas-382", 0, None), ("emnas-mobile-49", 5, 4_000_000)]
+)
+def test_a_store_that_begins_from_a_committed_table_has_the_limit_of_both(
+    space: str, patience: int, limit: int | None, tmp_path: Path
+) -> None:
+    out = tmp_path / "t.sqlite"
+    options = ["--limit", "1", "--max-macs", "3999999", "--seeds", "1", "--workers", "1"]
+    command = ["collect", "--space", space, "--out", str(out), "--patience", str(patience)]
+    done = CliRunner().invoke(app, [*command, *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    with TableStore(out, {}) as store:
+        assert len(store.done()) >= 1000, "the committed table is in it"
+        assert drawn_limit(store.about()) == limit
+
+
 @pytest.mark.parametrize("noted", ["0", "-5", "1e6", "²", "9" * 19, "all"])
 def test_a_damaged_note_is_refused(noted: str) -> None:
     with pytest.raises(StoreError, match="no number of MACs"):

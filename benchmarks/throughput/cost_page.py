@@ -30,7 +30,7 @@ its line says.
 
 Measured on {cpu}, {cores} cores, {python}.
 
-![Seconds of 1,000 evaluations, by agent]({picture})
+![Seconds of 1,000 evaluations, by agent](images/cost.png)
 """
 
 
@@ -75,7 +75,6 @@ def _introduction(figures: Mapping[str, Any]) -> str:
         cpu=machine["cpu"],
         cores=machine["cores"],
         python=machine["python"],
-        picture="images/cost.png",
     )
 
 
