@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -240,12 +241,42 @@ def _sliced(x: Tensor, node: Node) -> Tensor:
 
 def _average_pool(x: Tensor, node: Node) -> Tensor:
     """Averages over the pixels that exist, as TensorFlow does; padding does not count."""
+    return _window_sum(x, node) / _window_sum(torch.ones_like(x[:1, :1]), node)
+
+
+def _window_sum(x: Tensor, node: Node) -> Tensor:
+    """Sum over every window; padding is 0."""
+    rows, columns = node.kernel[0] // 2, node.kernel[1] // 2
+    centred = node.kernel == (2 * rows + 1, 2 * columns + 1)
+    if centred and node.stride == (1, 1) and node.pads == (rows, rows, columns, columns):
+        summed: Tensor = _CentredSum.apply(x, rows, columns)  # type: ignore[no-untyped-call]
+        return summed
     area = node.kernel[0] * node.kernel[1]
-    total = functional.avg_pool2d(_padded(x, node, 0.0), node.kernel, node.stride) * area
-    ones = torch.ones_like(x[:1, :1])
-    return total / (
-        functional.avg_pool2d(_padded(ones, node, 0.0), node.kernel, node.stride) * area
-    )
+    return functional.avg_pool2d(_padded(x, node, 0.0), node.kernel, node.stride) * area
+
+
+class _CentredSum(torch.autograd.Function):
+    """Sum over a window around every pixel, one axis after the other.
+
+    Pixel a is in the window of b where b is in that of a: the gradient is the same sum. Torch's own
+    pooling takes ten times as long on small maps, over a third of a step of DARTS on CIFAR-10.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: int, columns: int) -> Tensor:  # noqa: ANN401
+        ctx.reach = rows, columns
+        for axis, reach in ((2, rows), (3, columns)):
+            near, size = x.clone(), x.shape[axis]
+            for step in range(1, min(reach, size - 1) + 1):
+                near.narrow(axis, 0, size - step).add_(x.narrow(axis, step, size - step))
+                near.narrow(axis, step, size - step).add_(x.narrow(axis, 0, size - step))
+            x = near
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        back: Tensor = _CentredSum.apply(gradient, *ctx.reach)  # type: ignore[no-untyped-call]
+        return back, None, None
 
 
 def _columns_hwc(kernel: Tensor, read: tuple[int, ...]) -> Tensor:

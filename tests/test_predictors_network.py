@@ -24,7 +24,7 @@ from emnas_gym.errors import InvalidArchitecture
 from emnas_gym.graph import GraphBuilder, LayerGraph, Node
 from emnas_gym.space import load_space
 from emnas_gym.tasks import GRASP, Task
-from predictors.network import GraphNetwork, _padded, _seen
+from predictors.network import GraphNetwork, _average_pool, _padded, _seen
 
 COLOUR = Task("colour", (20, 20, 3), 4)
 MOBILENET = [4, 26, 5, 43, 31, 9, 26, 9, 43, 31, 13, 26, 13, 43, 31, *[17, 26] * 5,
@@ -203,3 +203,28 @@ def test_macs_are_those_of_the_flop_counter(monkeypatch: pytest.MonkeyPatch) -> 
         assert counter.get_total_flops() == 2 * costs.macs(graph)
         values = [*network.parameters(), *(b for b in network.buffers() if b.dim())]
         assert sum(math.prod(v.shape) for v in values) == costs.params(graph)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (5, 3), (7, 7)])
+@pytest.mark.parametrize("shape", [(2, 3, 9, 8), (1, 2, 2, 1), (2, 1, 1, 1)])
+def test_averages_around_every_pixel_are_those_of_torch(  # A7
+    size: tuple[int, int], shape: tuple[int, int, int, int]
+) -> None:
+    """`avg_pool2d` that counts no padding, its gradient, and that of the gradient's length."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    rows, columns = size[0] // 2, size[1] // 2
+    node = Node(
+        "pool", "avg_pool2d", (0,), (*shape[2:], shape[1]), kernel=size,
+        pads=(rows, rows, columns, columns),
+    )  # fmt: skip
+    mine = _average_pool(x, node)
+    theirs = torch.nn.functional.avg_pool2d(x, size, 1, (rows, columns), count_include_pad=False)
+    assert torch.allclose(mine, theirs, atol=1e-12)
+    ours, known = (
+        torch.autograd.grad(value.square().sum(), x, create_graph=True)[0]
+        for value in (mine, theirs)
+    )
+    assert torch.allclose(ours, known, atol=1e-12)
+    second, reference = (torch.autograd.grad(value.square().sum(), x)[0] for value in (ours, known))
+    assert torch.allclose(second, reference, atol=1e-12)
