@@ -27,6 +27,7 @@ FORMS = ("cells",)  # what a file may say of itself; a space of chains says noth
 CellSpaceName = Literal[
     "nb201-cell",
     "nb201-macro",
+    "nb201-mini",
     "darts-cell",
     "mobile-stages",
     "lenna-block",

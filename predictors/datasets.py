@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -101,6 +101,34 @@ def digits() -> Dataset:
     bunch = load_digits()
     images = _enlarge(bunch.images.astype(np.float32) / 16.0)
     return split(DIGITS, images[..., None] * 2 - 1, bunch.target.astype(np.int64))
+
+
+def shrunk(data: Dataset, divisor: int) -> Dataset:
+    """The same images with height and width divided, squares of ``divisor`` pixels averaged.
+
+    Args:
+        data: Images (N, H, W, C).
+        divisor: 1 changes nothing.
+
+    Raises:
+        DatasetError: If it does not divide height and width.
+    """
+    if divisor == 1:
+        return data
+    height, width, channels = data.task.input_shape
+    if divisor < 1 or height % divisor or width % divisor:
+        raise DatasetError(f"images of {height}×{width} have no sides of 1/{divisor}")
+    shape = (height // divisor, width // divisor, channels)
+    images = {
+        part: getattr(data, part).reshape(-1, shape[0], divisor, shape[1], divisor, channels)
+        for part in ("train_x", "valid_x", "test_x")
+    }
+    return replace(
+        data,
+        task=replace(data.task, input_shape=shape),
+        notes=(*data.notes, f"images shrunk to {shape[0]}×{shape[1]}"),
+        **{part: np.ascontiguousarray(x.mean(axis=(2, 4))) for part, x in images.items()},
+    )
 
 
 def split(

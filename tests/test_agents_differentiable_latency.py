@@ -273,6 +273,24 @@ def test_a_table_looks_the_genotype_up(tmp_path: Path, name: str) -> None:
     assert agent.favourite(problem) == ledger.rows[-1].tokens or ledger.count > 1
 
 
+def test_a_proxy_may_see_smaller_images(tmp_path: Path) -> None:
+    """The supernet is built for what is left of the images; what they cost stays their number."""
+    options = SHORT | {"images": gradient_worlds.images(tmp_path)}
+    options |= {"proxy_space": gradient_worlds.cell_space(tmp_path).source}
+    problem, evaluator = table_problem(_looked_up())
+    grounds = []
+    for divisor in (1, 2):
+        config = Darts.with_options(**options, image_divisor=divisor).config
+        grounds.append(Ground.of(problem, config, "darts"))
+    assert [ground.data.task.input_shape[:2] for ground in grounds] == [(8, 8), (4, 4)]
+    assert grounds[0].stand_alone == grounds[1].stand_alone
+    ledger = Ledger(evaluator, problem, 3)
+    Darts.with_options(**options, image_divisor=2).search(problem, ledger, 0)
+    assert ledger.rows
+    with pytest.raises(DatasetError, match="1/3"):
+        Darts.with_options(**options, image_divisor=3).search(problem, ledger, 0)
+
+
 def test_what_cannot_be_looked_up_is_refused(tmp_path: Path) -> None:
     space = gradient_worlds.cell_space(tmp_path)
     for table, words in (

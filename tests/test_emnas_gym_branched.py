@@ -36,6 +36,7 @@ SHIPPED: tuple[CellSpaceName, ...] = get_args(CellSpaceName)
 LIMITS = {
     "nb201-cell": Budgets(flash_bytes=11_000, macs=330_000),
     "nb201-macro": Budgets(flash_bytes=12_000, macs=400_000),
+    "nb201-mini": Budgets(flash_bytes=45_000, macs=950_000),
     "darts-cell": Budgets(flash_bytes=22_500, macs=260_000),
     "mobile-stages": Budgets(flash_bytes=45_000, macs=900_000),
     "lenna-block": Budgets(flash_bytes=16_000, macs=700_000),

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from emnas_gym.errors import DatasetError, UnknownName
 from emnas_gym.tasks import DIGITS, Task
 from predictors import datasets
-from predictors.datasets import Dataset, digits, from_arrays, load, split
+from predictors.datasets import Dataset, digits, from_arrays, load, shrunk, split
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (30, 8, 6, 1), dtype=np.uint8)
@@ -390,3 +390,28 @@ def test_names_and_paths() -> None:
             load(name)
     with pytest.raises(UnknownName, match="did you mean digits"):
         load("digit")
+
+
+# ---------------------------------------------------------------------------------------- shrunk
+
+
+def test_shrunk_images_are_means_of_squares() -> None:  # G23
+    """Against Pillow's box filter, which is an implementation of its own; nothing else changes."""
+    data = from_arrays("bars", X, Y)
+    half = shrunk(data, 2)
+    assert half.task == Task("bars", (4, 3, 1), 3)
+    for part in ("train", "valid", "test"):
+        x, before = getattr(half, f"{part}_x"), getattr(data, f"{part}_x")
+        assert (x.dtype, x.shape) == (np.float32, (len(before), 4, 3, 1))
+        for mine, image in zip(x, before, strict=True):
+            theirs = Image.fromarray(image[..., 0]).resize((3, 4), Image.Resampling.BOX)
+            np.testing.assert_allclose(mine[..., 0], np.asarray(theirs), atol=1e-6)
+        assert np.array_equal(getattr(half, f"{part}_y"), getattr(data, f"{part}_y"))
+    assert shrunk(data, 1) is data
+    assert half.notes == (*data.notes, "images shrunk to 4×3")
+
+
+@pytest.mark.parametrize("divisor", [3, 4, 0, -2])
+def test_images_are_shrunk_evenly_or_not_at_all(divisor: int) -> None:
+    with pytest.raises(DatasetError, match="8×6"):
+        shrunk(from_arrays("bars", X, Y), divisor)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from emnas_gym.branched.cell_space import CellSpace  # noqa: E402
 from emnas_gym.errors import EvaluationError, InvalidArchitecture  # noqa: E402
-from emnas_gym.space import load_space  # noqa: E402
+from emnas_gym.space import CellSpaceName, load_space  # noqa: E402
 from emnas_gym.tasks import DIGITS  # noqa: E402
 from predictors.network import GraphNetwork  # noqa: E402
 from predictors.supernet.layout import Part, fragments  # noqa: E402
@@ -27,7 +28,7 @@ from predictors.supernet.recalibration import recalibrate  # noqa: E402
 from predictors.supernet.supernet import Supernet  # noqa: E402
 from predictors.supernet.wirings import wiring  # noqa: E402
 
-SPACES = "nb201-cell nb201-macro darts-cell mobile-stages lenna-block lenna-reduction".split()
+SPACES = get_args(CellSpaceName)
 MINE = """
 form = "cells"
 name = "mine"

@@ -84,6 +84,10 @@ class GradientConfig(Config):
     images: str = ""
     """Images to search with: a name, a folder or an .npz; those of the task if empty."""
 
+    image_divisor: int = 1
+    """Height and width of the images are divided by this, for a cheaper proxy: squares of so many
+    pixels are averaged."""
+
     proxy_space: str = ""
     """Space of cells that is searched, by name or path, where the networks that count are of
     another one or of a table; decisions are matched by the names of positions and operations."""
@@ -92,6 +96,7 @@ class GradientConfig(Config):
         """Checks the values."""
         self.require(self.epochs >= 1, "epochs is 1 or more")
         self.require(self.searches >= 0, "searches is 0 or more")
+        self.require(self.image_divisor >= 1, "image_divisor is 1 or more")
         self.require(0 <= self.warm_up < self.epochs, "warm_up is 0 or more, less than epochs")
         self.require(self.batch_size >= 2, "batch_size is 2 or more")
         rates = (self.learning_rate, self.architecture_rate, self.decay_rate, self.clip)

@@ -15,7 +15,7 @@ from emnas_gym.errors import DatasetError, DomainError, UnknownName
 from emnas_gym.position_space import PositionSpace
 from emnas_gym.problem import Problem
 from emnas_gym.space import resolve_space
-from predictors.datasets import Dataset, load
+from predictors.datasets import Dataset, load, shrunk
 from predictors.supernet.wiring import Weights, Wiring
 from predictors.training import Recipe
 
@@ -47,7 +47,7 @@ class Ground:
 
         Raises:
             DomainError: If there are no cells to search, or those of the proxy are others.
-            DatasetError: If there are no images.
+            DatasetError: If there are no images, or their sides cannot be divided as is wanted.
         """
         wanted = problem.space
         space = resolve_space(config.proxy_space) if config.proxy_space else wanted
@@ -57,7 +57,8 @@ class Ground:
                 "Search one (--env EmNASCell-v0), or, for a table of cells, say which space has "
                 "them (--option proxy_space=nb201-cell)"
             )
-        return cls(problem, space, _images(problem, config, agent), Translation(space, wanted))
+        images = shrunk(_images(problem, config, agent), config.image_divisor)
+        return cls(problem, space, images, Translation(space, wanted))
 
     @property
     def stand_alone(self) -> int:
