@@ -21,10 +21,13 @@ from emnas_gym.registry import TABLES
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "100"}
 FORMULA = ("--evaluator", "tiny_worlds:Formula")
-SLOW = ("--evaluator", "tiny_worlds:SlowFormula")
+HELD = ("--evaluator", "tiny_worlds:HeldFormula")
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
+def _start(*arguments: str, hold: Path | None = None) -> subprocess.Popen[str]:
+    """Starts the command; it stands still in the midst for as long as the file `hold` is there."""
+    if hold:
+        hold.touch()
     command = [sys.executable, "-m", "agents", *arguments]
     return subprocess.Popen(
         command,
@@ -32,9 +35,16 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | ({"TEST_HOLD": str(hold)} if hold else {}),
         cwd=ROOT,
     )
+
+
+def _interrupt(process: subprocess.Popen[str], hold: Path) -> str:
+    """Ctrl-C in the midst of a network; what the command says then."""
+    process.send_signal(signal.SIGINT)
+    hold.unlink()
+    return process.communicate(timeout=300)[1]
 
 
 def _run(*arguments: str) -> tuple[int, str, str]:
@@ -145,11 +155,11 @@ def test_a_search_is_prolonged_and_answered_from_its_file(call: Call, tmp_path: 
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    arguments = ("search", "--agent", "evolution", "--evaluations", "150", *SLOW)
-    cut = _start(*arguments, "--out", str(tmp_path / "cut"))
+    arguments = ("search", "--agent", "evolution", "--evaluations", "150", *HELD)
+    hold = tmp_path / "hold"
+    cut = _start(*arguments, "--out", str(tmp_path / "cut"), hold=hold)
     _wait_for_rows(tmp_path / "cut" / "history.sqlite", 20)
-    cut.send_signal(signal.SIGINT)
-    _, err = cut.communicate(timeout=300)
+    err = _interrupt(cut, hold)
     assert cut.returncode == 130
     assert "Traceback" not in err
     assert "goes on from there" in err
@@ -163,14 +173,14 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_history_in_use_is_refused(tmp_path: Path) -> None:
-    arguments = ("search", "--agent", "random", "--out", str(tmp_path), *SLOW)
-    first = _start(*arguments)
+    arguments = ("search", "--agent", "random", "--out", str(tmp_path / "run"), *HELD)
+    hold = tmp_path / "hold"
+    first = _start(*arguments, hold=hold)
     try:
-        _wait_for_rows(tmp_path / "history.sqlite", 1)
+        _wait_for_rows(tmp_path / "run" / "history.sqlite", 1)
         code, out, err = _run(*arguments)
     finally:
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=300)
+        _interrupt(first, hold)
     assert code == 2
     assert out == ""
     assert "in use" in err

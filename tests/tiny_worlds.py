@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,3 +145,21 @@ class SlowFormula(Formula):
     """The same, with time enough to be interrupted."""
 
     seconds = 0.02
+
+
+class HeldFormula(Formula):
+    """The same, but stands still after 30 networks for as long as the file ``TEST_HOLD`` is there.
+
+    So that another process can interrupt it at a known place, however slow the machine.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def _evaluate(self, batch: Sequence[Architecture]) -> list[Result]:
+        held = Path(os.environ.get("TEST_HOLD", "no such file"))
+        while self.count >= 30 and held.exists():
+            time.sleep(0.01)
+        self.count += len(batch)
+        return super()._evaluate(batch)
