@@ -291,6 +291,26 @@ def test_a_proxy_may_see_smaller_images(tmp_path: Path) -> None:
         Darts.with_options(**options, image_divisor=3).search(problem, ledger, 0)
 
 
+def test_smaller_images_leave_latency_that_of_the_deployed_network(
+    problem: Problem, tmp_path: Path
+) -> None:
+    """The supernet sees 4×4 pixels; what runs on the device in the end sees the task's 8×8."""
+    path = make_table(problem.space, "macs", problem.task).save(tmp_path / "made.json")  # type: ignore[arg-type]
+    options: dict[str, Any] = SHORT | {"latency_target": str(path), "latency_weight": 1.0}
+    options["image_divisor"] = 2
+    ground = Ground.of(problem, DartsConfig(**options), "darts")
+    assert ground.data.task.input_shape[0] == gradient_worlds.IMAGES // 2
+    assert ground.deployed == problem.task
+    ledger = Ledger(ScriptedEvaluator(problem), problem, 2)
+    Darts.with_options(**options).search(problem, ledger, 0)
+    assert ledger.rows
+    looked_up, _ = table_problem(_looked_up())
+    options |= {"images": gradient_worlds.images(tmp_path)}
+    options |= {"proxy_space": gradient_worlds.cell_space(tmp_path).source}
+    proxy = Ground.of(looked_up, DartsConfig(**options), "darts")
+    assert proxy.deployed == proxy.data.task != looked_up.task
+
+
 def test_what_cannot_be_looked_up_is_refused(tmp_path: Path) -> None:
     space = gradient_worlds.cell_space(tmp_path)
     for table, words in (

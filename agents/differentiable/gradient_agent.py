@@ -55,7 +55,7 @@ class GradientAgent(Agent):
         if not target:
             return None
         folder = None if history is None else history.parent
-        return latency_of(target, ground.space, ground.data.task, folder)
+        return latency_of(target, ground.space, ground.deployed, folder)
 
     def _teller(self, ledger: Ledger, restart: int) -> Told:
         def tell(numbers: dict[str, Any]) -> None:

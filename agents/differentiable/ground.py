@@ -15,6 +15,7 @@ from emnas_gym.errors import DatasetError, DomainError, UnknownName
 from emnas_gym.position_space import PositionSpace
 from emnas_gym.problem import Problem
 from emnas_gym.space import resolve_space
+from emnas_gym.tasks import Task
 from predictors.datasets import Dataset, load, shrunk
 from predictors.supernet.wiring import Weights, Wiring
 from predictors.training import Recipe
@@ -59,6 +60,15 @@ class Ground:
             )
         images = shrunk(_images(problem, config, agent), config.image_divisor)
         return cls(problem, space, images, Translation(space, wanted))
+
+    @property
+    def deployed(self) -> Task:
+        """What latency is of: the problem's task, also where smaller images stand for its own.
+
+        Where a proxy space is searched, what the supernet itself sees.
+        """
+        same = self.space.fingerprint == self.problem.space.fingerprint
+        return self.problem.task if same else self.data.task
 
     @property
     def stand_alone(self) -> int:
