@@ -116,7 +116,7 @@ class RawRepl:
                 return
             if deadline.over:
                 break
-        said = (heard or said)[-60:]
+        said = (said + heard)[-60:]  # little may have come since the last attempt began
         if said:
             raise ProtocolError(f"{self.port.url}: this is no MicroPython, it says {said!r}")
         raise DeviceTimeout(f"{self.port.url}: no prompt in {seconds:g} s: is the board on?")
