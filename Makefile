@@ -52,7 +52,8 @@ format: $(STAMP)
 # measure all of it anew. A page is replaced when it is whole. What needs EMNAS_DATA comes last.
 MARKS := runs/figures
 FIGURES := predictors estimators cards first headroom agreement agents throughput cost \
-  training-proxies audit lenna lenna-predictors sweep transfer bench-8 ablation seed-task nb201
+  training-proxies audit lenna lenna-predictors sweep transfer bench-8 ablation seed-task \
+  sweep-images nb201
 
 .NOTPARALLEL: # timings would disturb each other
 
@@ -100,6 +101,10 @@ figure-lenna-predictors:
 figure-sweep:
 	$(BIN)/python -m benchmarks sweep --target ethos-u55-128 $(SWEEP)
 	$(BIN)/python -m benchmarks sweep --target cortex-m4 $(SWEEP)
+figure-sweep-images:  # needs EMNAS_DATA
+	@mkdir -p runs/tables
+	cp -f "$(EMNAS_DATA)/images/cifar10_mini.npz" runs/tables/
+	$(BIN)/python -m benchmarks sweep --target ethos-u55-128 --space mobile-stages --task runs/tables/cifar10_mini.npz --weights 0,0.003,0.01,0.03,0.1,0.3,1 --seeds 5 --trainings 1 --option epochs=12 --option image_divisor=2 --publish docs
 figure-transfer:  # needs EMNAS_DATA
 	$(BIN)/python -m predictors transfer --out docs
 figure-bench-8:

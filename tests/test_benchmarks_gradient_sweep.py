@@ -92,6 +92,17 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     assert all("traces" not in run for run in figures["runs"])
 
 
+def test_pages_of_two_tasks_do_not_meet(tmp_path: Path) -> None:
+    result = _result({0.0: [100, 104], 1.0: [70, 74], 3.0: [40, 44]}, TESTS)
+    first = write_sweep(result, tmp_path, "python -m benchmarks sweep")
+    before = first.read_bytes()
+    result["sweep"]["task"] = "tables/pictures.npz"
+    second = write_sweep(result, tmp_path, "python -m benchmarks sweep --task tables/pictures.npz")
+    assert second.name == "latency-ethos-u55-128-pictures.md"
+    assert (tmp_path / "images" / "latency-ethos-u55-128-pictures.png").exists()
+    assert first.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("sweep", "error"),
     [

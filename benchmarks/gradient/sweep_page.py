@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gradient.sweep import Sweep
 from benchmarks.gradient.sweep_statistics import POINT, sweep_findings
 from benchmarks.suites.folder import write_json, write_text
 from predictors.picture_file import picture
@@ -15,6 +16,8 @@ STEP = 2.0  # standard errors by which latency may seem to rise
 
 def write_sweep(result: Mapping[str, Any], folder: Path, command: str) -> Path:
     """Writes ``latency-<target>.md``, its picture under ``images`` and its figures as JSON.
+
+    The page of another task than digits has that task's name behind its target's.
 
     Args:
         result: What `benchmarks.gradient.sweep.run_sweep` returns.
@@ -28,12 +31,20 @@ def write_sweep(result: Mapping[str, Any], folder: Path, command: str) -> Path:
         BackendMissing: If matplotlib is not there.
         StoreError: If a file cannot be written.
     """
-    found, name = sweep_findings(result), f"latency-{result['sweep']['target'].replace('/', '-')}"
+    found, name = sweep_findings(result), _name(result["sweep"])
     draw_sweep(result, found, folder / "images" / f"{name}.png")
     write_json(folder / f"{name}.json", {**_without_traces(result), "findings": found})
     page = folder / f"{name}.md"
     write_text(page, render_sweep(result, found, name, command))
     return page
+
+
+def _name(sweep: Mapping[str, Any]) -> str:
+    """What page, picture and figures are called."""
+    words = ["latency", sweep["target"].replace("/", "-")]
+    if sweep["task"] != Sweep.task:
+        words.append(Path(sweep["task"]).stem)
+    return "-".join(words)
 
 
 def _without_traces(result: Mapping[str, Any]) -> dict[str, Any]:
