@@ -97,7 +97,7 @@ figure-audit:
 figure-lenna:
 	$(BIN)/python -m benchmarks lenna study --publish docs
 figure-lenna-predictors:
-	$(BIN)/python -m benchmarks lenna fit --data serial,fused,groups,litert --publish docs
+	$(BIN)/python -m benchmarks lenna fit --data serial,fused,groups,litert,npu,torch --publish docs
 figure-sweep:
 	$(BIN)/python -m benchmarks sweep --target ethos-u55-128 $(SWEEP)
 	$(BIN)/python -m benchmarks sweep --target cortex-m4 $(SWEEP)
